@@ -1,0 +1,125 @@
+//! The messages of Raft, under the names of the paper. Plain data; `wire` gives them bytes.
+
+use crate::{Index, LogId, Run, Term};
+
+/// A message between the Raft of one node and that of another. The group stands in the frame around it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// Would you vote for me? Asked before a term is spent (thesis 9.6).
+    PreVote(PreVote),
+    /// Answers [`Message::PreVote`].
+    PreVoteResponse(PreVoteResponse),
+    /// Vote for me (paper Figure 2).
+    RequestVote(RequestVote),
+    /// Answers [`Message::RequestVote`].
+    RequestVoteResponse(RequestVoteResponse),
+    /// Replicates runs; without runs it is a heartbeat (paper Figure 2).
+    AppendEntries(AppendEntries),
+    /// Answers [`Message::AppendEntries`].
+    AppendEntriesResponse(AppendEntriesResponse),
+    /// The leader steps down for good reason and releases its followers from stickiness (rule 26).
+    Resign(Resign),
+}
+
+impl Message {
+    /// The term that the message states, which its receiver adopts when it is higher. A pre-vote states the sender's current term.
+    pub fn term(&self) -> Term {
+        match self {
+            Message::PreVote(m) => m.term,
+            Message::PreVoteResponse(m) => m.term,
+            Message::RequestVote(m) => m.term,
+            Message::RequestVoteResponse(m) => m.term,
+            Message::AppendEntries(m) => m.term,
+            Message::AppendEntriesResponse(m) => m.term,
+            Message::Resign(m) => m.term,
+        }
+    }
+}
+
+/// Would you vote for me in the term after `term`?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreVote {
+    /// The asker's current term; it campaigns for the next.
+    pub term: Term,
+    /// The asker's last accepted entry, durable or not (rule 8).
+    pub last: LogId,
+}
+
+/// The answer to a pre-vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreVoteResponse {
+    /// The answerer's current term.
+    pub term: Term,
+    /// The term that the asker had stated: tells late answers from current ones.
+    pub asked: Term,
+    /// Whether a vote would be granted.
+    pub granted: bool,
+}
+
+/// A candidate's request for a vote in `term`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestVote {
+    /// The candidate's term.
+    pub term: Term,
+    /// The candidate's last accepted entry.
+    pub last: LogId,
+    /// The vote ends a leadership that resigned or was transferred: stickiness does not apply (rule 26).
+    pub released: bool,
+}
+
+/// The answer to a vote request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestVoteResponse {
+    /// The answerer's current term; the vote counts for this term alone.
+    pub term: Term,
+    /// Whether the vote was granted.
+    pub granted: bool,
+}
+
+/// Replicates runs from the entry after `prev`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppendEntries {
+    /// The leader's term.
+    pub term: Term,
+    /// The entry before the first run.
+    pub prev: LogId,
+    /// Hash of everything up to and including `prev`; 0 where the leader no longer holds it in memory.
+    pub prev_chain: u64,
+    /// The leader's commit index, at most what this message and earlier ones can prove.
+    pub leader_commit: Index,
+    /// The leader's latest contact round: answered at once, it proves contact (check-quorum, ReadIndex).
+    pub round: u64,
+    /// Contiguous runs; none in a heartbeat.
+    pub runs: Vec<Run>,
+}
+
+/// What the follower holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendEntriesResponse {
+    /// The follower's current term.
+    pub term: Term,
+    /// The highest round of this term that the follower has heard.
+    pub round: u64,
+    /// The follower's log is durable and equal to the leader's up to here: min(durable, proved by messages of this term) (rule 9).
+    pub match_index: Index,
+    /// The message answered did not fit.
+    pub conflict: Option<Conflict>,
+}
+
+/// A refusal of an AppendEntries whose `prev` is not in the follower's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The index of the `prev` that was refused: a late refusal is told by it.
+    pub rejected: Index,
+    /// Where to try next: the follower's last entry, or the last one of a term not above that of the refused `prev`.
+    pub hint: LogId,
+}
+
+/// The leader of `term` steps down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resign {
+    /// The leader's term.
+    pub term: Term,
+    /// The receiver is the one that should campaign at once; the others wait for it.
+    pub successor: bool,
+}

@@ -1,0 +1,5 @@
+//! The durable log of SlimCluster.
+
+pub mod disk;
+
+pub use disk::{Disk, DiskFile};
