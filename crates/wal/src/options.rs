@@ -1,0 +1,41 @@
+//! What the caller decides about a store.
+
+use slimcluster_core::NodeId;
+use slimcluster_core::types::StoreId;
+
+/// Sizes and bounds of a store. The sizes may differ from one open to the next.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Length of a segment file in bytes, at least 4 KiB. The first ones are smaller, so that a new node starts at once.
+    pub segment_bytes: u64,
+    /// Beyond this many bytes of log [`crate::Wal::space`] says full. Writes still succeed: it is the caller's to stop.
+    pub log_bytes_max: u64,
+    /// At most this many bytes of the newest runs are handed over by [`crate::Wal::open`] (the last run always).
+    pub tail_bytes_max: usize,
+    /// Leaves out the sync that ends recovery (rule 1), to show that the simulator notices.
+    #[cfg(feature = "mutants")]
+    pub skip_recovery_sync: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            // Large enough that preallocation is rare, small enough that one segment is scanned in well under a second.
+            segment_bytes: 64 << 20,
+            // There is no compaction yet; the limit keeps a log from filling a disk unnoticed.
+            log_bytes_max: 1 << 30,
+            tail_bytes_max: 32 << 20,
+            #[cfg(feature = "mutants")]
+            skip_recovery_sync: false,
+        }
+    }
+}
+
+/// The identities that a directory gets when it is new. Drawn by the caller, because this crate has no randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreshIds {
+    /// The node's identity.
+    pub node: NodeId,
+    /// The directory's identity.
+    pub store: StoreId,
+}
