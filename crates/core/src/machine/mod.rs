@@ -1,39 +1,39 @@
 //! The user's deterministic code, and the host that applies, deduplicates and serialises it.
+//!
+//! A user writes a [`StateMachine`]: plain serde types and one method. [`Typed`] puts it behind one lock, which apply takes to
+//! write and readers share (rule 40), and erases its types to a [`Machine`]. The [`Host`], one per group, is fed the committed runs
+//! and works them off in slices; what it does with an entry depends on the entry and the replicated state alone:
+//!
+//! * *Command*: looked up in its session first. An unknown session's command is never applied (rule 13); a number that was
+//!   applied, or lies below what its owner still awaits, is answered from the kept replies and not applied again (rule 14).
+//! * *Session*: opens a session for one process start of one node, or closes one.
+//! * *Machine*: gives a name its machine id (rule 37).
+//! * *Noop*, *Configuration*: nothing to apply.
+//!
+//! Apply never skips. It stands still, and says why, at a command for a machine that the application has not registered, and for
+//! good at one that the machine panics on or that this build cannot read: skipping would make replicas differ, silently.
+//!
+//! The host's replicated state (sessions, names, machines) serialises itself: the same log gives the same bytes on every replica,
+//! provided that the user's `Serialize` has one order (a `BTreeMap`, not a `HashMap`).
+//!
+//! Deliberately absent: a clock (log time comes with the entry), a retry (a command that failed halts), and a query type (readers
+//! borrow the state).
 
-use crate::storage::Reply;
-use crate::{CommandId, Index, MachineId, SessionId};
+mod codec;
+mod entry;
+mod host;
+mod outcome;
+mod record;
+mod session;
+mod state_machine;
+mod typed;
 
-/// What applying a stretch of the log brought, as far as this node must know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Everything up to here has been applied.
-    pub through: Index,
-    /// The outcomes of commands of this node's own session.
-    pub outcomes: Vec<(CommandId, Index, CommandOutcome)>,
-    /// This node's session was opened.
-    pub session: Option<SessionId>,
-    /// Machines that got their id.
-    pub machines: Vec<(String, MachineId)>,
-    /// Apply stands still before the next entry, and why.
-    pub waiting: Option<Waiting>,
-}
-
-/// What became of a command at its place in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandOutcome {
-    /// Applied here, or applied earlier with this reply.
-    Applied(Reply),
-    /// Applied earlier, or given up by its owner; its reply is no longer kept.
-    Evicted,
-    /// The session is closed or was never opened; nothing was applied (rule 13).
-    UnknownSession,
-}
-
-/// Why apply stands still.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// The next entry is for a machine that the application has not registered yet (rule 37).
-    Unregistered(String),
-    /// The machine refused its input for good: it panicked, or does not know the command. Never skipped.
-    Halted(String),
-}
+pub use codec::{
+    CODEC_JSON, CODEC_POSTCARD, CODEC_USER_MIN, Codec, CodecError, Json, Postcard, decode_reply, encode_reply,
+};
+pub use entry::{EntryError, MachineEntry, SessionEntry};
+pub use host::{Budget, Host};
+pub use outcome::{Applied, CommandOutcome, Waiting};
+pub use session::{REPLIES_BYTES_MAX, SESSIONS_MAX, WINDOW_NUMBERS};
+pub use state_machine::{ApplyContext, StateMachine};
+pub use typed::{Command, Machine, MachineError, Typed};
