@@ -13,8 +13,10 @@ pub mod raft;
 pub mod random;
 pub mod run;
 pub mod storage;
+pub mod swim;
 pub mod time;
 pub mod types;
+pub mod wire;
 
 pub use run::{Block, Run, RunError, RunHeader, RunKind};
 pub use time::{Instant, LogTime, WallTime};

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::machine::Applied;
 use crate::storage::{Fetched, KnownPeer, Reply, Write};
+use crate::swim;
+pub use crate::swim::{Member, MemberState, Meta};
 use crate::{CommandId, GroupId, Index, MachineId, NodeId, Run, Term, WallTime, WriteSeq};
 
 /// A stream connection, numbered by this node: dialled ones by the core (odd), accepted ones by the driver (even).
@@ -241,49 +243,6 @@ pub enum Refused {
     Failed,
 }
 
-/// What a node advertises of itself to all members.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// Host and port of the HTTP interface that the application serves, as others should dial it.
-    pub http: Option<String>,
-    /// Whether the node takes part in consensus (and so may be asked to form a cluster).
-    pub consensus: bool,
-}
-
-/// The state of a member, as the failure detector sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MemberState {
-    /// Answers.
-    Alive,
-    /// Does not answer; has the suspicion time to refute.
-    Suspect,
-    /// Has not refuted.
-    Dead,
-    /// Said good-bye.
-    Left,
-}
-
-/// A member, as the application sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Identity.
-    pub id: NodeId,
-    /// Human name.
-    pub name: String,
-    /// Where its transport listens, as it advertises.
-    pub address: SocketAddr,
-    /// What it advertises.
-    pub meta: Meta,
-    /// Its state.
-    pub state: MemberState,
-    /// It announced that it is restarting.
-    pub restarting: bool,
-    /// When this node first saw it in its present process, by this node's clock.
-    pub joined_at: crate::Instant,
-    /// When it was last known to answer, by this node's clock.
-    pub last_seen: crate::Instant,
-}
-
 /// The Raft role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -333,6 +292,21 @@ pub enum Event {
     Warning(String),
     /// Consensus stopped on this node.
     ConsensusStopped(String),
+}
+
+impl From<swim::Event> for Event {
+    fn from(event: swim::Event) -> Self {
+        match event {
+            swim::Event::Joined(member) => Event::Joined(member),
+            swim::Event::Left(member) => Event::Left(member),
+            swim::Event::Failed(member) => Event::Failed(member),
+            swim::Event::Suspected(member) => Event::Suspected(member),
+            swim::Event::StatusChanged(member) => Event::StatusChanged(member),
+            swim::Event::AddressChanged(member) => Event::AddressChanged(member),
+            swim::Event::MetaChanged(member) => Event::MetaChanged(member),
+            swim::Event::Warning(text) => Event::Warning(text),
+        }
+    }
 }
 
 /// A snapshot of where the node stands. Cheap; compared by the driver, published when it changed.

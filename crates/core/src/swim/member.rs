@@ -1,0 +1,138 @@
+//! What a node knows about a member: the order of rule 31, the owner's record, and the view of the application.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::{Generation, Instant, NodeId};
+
+/// What a node advertises of itself to all members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Host and port of the HTTP interface that the application serves, as others should dial it.
+    pub http: Option<String>,
+    /// Whether the node takes part in consensus (and so may be asked to form a cluster).
+    pub consensus: bool,
+}
+
+/// The state of a member, as the failure detector sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberState {
+    /// Answers.
+    Alive,
+    /// Does not answer; has the suspicion time to refute.
+    Suspect,
+    /// Has not refuted.
+    Dead,
+    /// Said good-bye.
+    Left,
+}
+
+/// A member, as the application sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Identity.
+    pub id: NodeId,
+    /// Human name.
+    pub name: String,
+    /// Where its transport listens, as it advertises.
+    pub address: SocketAddr,
+    /// What it advertises.
+    pub meta: Meta,
+    /// Its state.
+    pub state: MemberState,
+    /// It announced that it is restarting.
+    pub restarting: bool,
+    /// When this node first saw it in its present process, by this node's clock.
+    pub joined_at: Instant,
+    /// When it was last known to answer, by this node's clock.
+    pub last_seen: Instant,
+}
+
+/// The number that only its owner raises within a generation, to refute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+/// The whole conflict rule (rule 31): of two opinions about a member the greater holds. `left` stands before `incarnation`, so Left is
+/// terminal within its generation; Suspect and Dead are refuted by a higher incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The process start that the opinion is about.
+    pub generation: Generation,
+    /// The member said good-bye.
+    pub left: bool,
+    /// The owner's refutation number.
+    pub incarnation: Incarnation,
+    /// The opinion. `Left` exactly when `left`.
+    pub rank: MemberState,
+}
+
+impl Key {
+    /// Alive at the given numbers.
+    pub const fn alive(generation: Generation, incarnation: Incarnation) -> Self {
+        Key { generation, left: false, incarnation, rank: MemberState::Alive }
+    }
+
+    /// The same generation and incarnation, seen as `rank`.
+    #[must_use]
+    pub fn seen_as(self, rank: MemberState) -> Self {
+        Key { left: rank == MemberState::Left, rank, ..self }
+    }
+}
+
+/// What the owner says about itself. Ordered by (generation, version) alone, apart from [`Key`], so that a change of meta never clears a
+/// suspicion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The process start that wrote it.
+    pub generation: Generation,
+    /// Raised by the owner at every change within a generation.
+    pub version: u64,
+    /// Human name, at most [`NAME_BYTES_MAX`].
+    pub name: String,
+    /// Where the owner's transport listens.
+    pub address: SocketAddr,
+    /// What it advertises.
+    pub meta: Meta,
+    /// The owner is about to be down for this long from now and will be back.
+    pub restarting: Option<Duration>,
+}
+
+impl Record {
+    /// What decides between two records of one owner.
+    pub fn order(&self) -> (Generation, u64) {
+        (self.generation, self.version)
+    }
+}
+
+/// One opinion about one member, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// About whom.
+    pub id: NodeId,
+    /// The opinion.
+    pub key: Key,
+    /// The owner's record where it may be unknown to the receiver; Suspect and Dead travel without it.
+    pub record: Option<Record>,
+    /// For Dead and Left: how long ago that became known, so that all nodes forget it together.
+    pub age: Duration,
+}
+
+/// The longest name, in bytes: a Kubernetes pod name has at most 63 in practice; together with [`HTTP_BYTES_MAX`] one update always fits into one
+/// datagram in every encoding.
+pub const NAME_BYTES_MAX: usize = 128;
+/// The longest advertised HTTP authority, in bytes.
+pub const HTTP_BYTES_MAX: usize = 200;
+/// The longest announced restart (rule 30).
+pub const RESTARTING_MAX: Duration = Duration::from_secs(600);
+
+/// Whether members can be reached at `address`: no port 0, not unspecified, multicast or broadcast.
+pub fn is_usable(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+/// Whether `text` may be a name or an HTTP authority: nothing that a codec would have to escape, nothing that could garble a log line.
+pub fn is_plain(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && !text.chars().any(|c| c.is_control() || c == '"' || c == '\\')
+}
