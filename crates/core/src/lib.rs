@@ -8,6 +8,7 @@
 //! [`raft`], [`swim`], [`machine`], [`wire`], and [`node`], where they meet.
 
 pub mod machine;
+pub mod mutants;
 pub mod node;
 pub mod raft;
 pub mod random;

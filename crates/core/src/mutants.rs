@@ -1,0 +1,84 @@
+//! Deliberate bugs: each removes one safeguard that the simulator must miss at once (issue: "how it is shown").
+//!
+//! They exist only with the cargo feature `mutants`; without it [`mutant!`] is the constant `false` and the code that it guards
+//! is compiled away.
+
+/// A safeguard that is missing.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutant {
+    /// Raft: a vote is answered at once, and term and vote reach the disk only with the next entries (rule 9).
+    VoteNotPersisted,
+    /// Raft: an entry of an earlier term commits by counting replicas (paper 5.4.2, Figure 8).
+    OwnTermCommit,
+    /// Raft: a node acknowledges, and counts for itself, what its disk has not confirmed (rules 8-10).
+    AckBeforeDurable,
+    /// Raft: a vote compares the lengths of the logs and ignores their last terms (paper 5.4.1).
+    VoteTermNotCompared,
+    /// Storage: recovery does not sync what it recovered (rule 1).
+    RecoverySyncSkipped,
+    /// State machines: a command that was applied already is applied again (rule 14).
+    SessionDedupSkipped,
+}
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// Every mutant.
+    pub const ALL: [Mutant; 6] = [
+        Mutant::VoteNotPersisted,
+        Mutant::OwnTermCommit,
+        Mutant::AckBeforeDurable,
+        Mutant::VoteTermNotCompared,
+        Mutant::RecoverySyncSkipped,
+        Mutant::SessionDedupSkipped,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+impl std::fmt::Display for Mutant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Mutant::VoteNotPersisted => "vote-not-persisted",
+            Mutant::OwnTermCommit => "own-term-commit",
+            Mutant::AckBeforeDurable => "ack-before-durable",
+            Mutant::VoteTermNotCompared => "vote-term-not-compared",
+            Mutant::RecoverySyncSkipped => "recovery-sync-skipped",
+            Mutant::SessionDedupSkipped => "session-dedup-skipped",
+        })
+    }
+}
+
+/// A name that no mutant has.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no mutant named {0:?}")]
+pub struct UnknownMutant(String);
+
+#[cfg(feature = "mutants")]
+impl std::str::FromStr for Mutant {
+    type Err = UnknownMutant;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMutant> {
+        Mutant::ALL.into_iter().find(|mutant| mutant.to_string() == text).ok_or_else(|| UnknownMutant(text.to_owned()))
+    }
+}
+
+/// Whether `$options` selects this mutant; the constant `false` without the feature.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($options:expr, $mutant:ident) => {
+        $options.mutant == Some($crate::mutants::Mutant::$mutant)
+    };
+}
+
+/// Whether `$options` selects this mutant; the constant `false` without the feature.
+#[cfg(not(feature = "mutants"))]
+#[allow(unused_macros)]
+macro_rules! mutant {
+    ($options:expr, $mutant:ident) => {
+        false
+    };
+}
+
+#[allow(unused_imports)]
+pub(crate) use mutant;
