@@ -42,7 +42,7 @@ pub enum RunKind {
 }
 
 impl RunKind {
-    fn from_u8(byte: u8) -> Option<Self> {
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => RunKind::Command,
             2 => RunKind::Configuration,

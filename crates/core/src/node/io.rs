@@ -9,7 +9,7 @@ use crate::machine::Applied;
 use crate::storage::{Fetched, KnownPeer, Reply, Write};
 use crate::swim;
 pub use crate::swim::{Member, MemberState, Meta};
-use crate::{CommandId, GroupId, Index, MachineId, NodeId, Run, Term, WallTime, WriteSeq};
+use crate::{CommandId, Generation, GroupId, Index, MachineId, NodeId, Run, Term, WallTime, WriteSeq};
 
 /// A stream connection, numbered by this node: dialled ones by the core (odd), accepted ones by the driver (even).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +170,13 @@ pub enum Output {
     },
     /// Apply committed runs in order, then say `Applied`.
     Apply(Vec<Run>),
+    /// The node gave up a promise and goes on under a new id (rule 24); the state machine host must know.
+    Renamed {
+        /// The new id.
+        node: NodeId,
+        /// The process start, unchanged.
+        generation: Generation,
+    },
     /// Keep the peers' addresses. Not part of the write stream: losing it costs comfort only.
     RememberPeers(Vec<KnownPeer>),
 
@@ -322,6 +329,8 @@ pub struct Status {
     pub commit: Index,
     /// The highest index applied on this node.
     pub applied: Index,
+    /// Everything that the present leader had committed when it was met is applied here.
+    pub ready: bool,
     /// What stage of its life the node is in.
     pub stage: Stage,
     /// The cluster, once formed or met.
@@ -340,6 +349,11 @@ pub enum Stage {
     },
     /// The cluster exists, a leader does not, or is not known here.
     WaitingForLeader {
+        /// Why.
+        waiting: String,
+    },
+    /// Apply stands still: the next entry is for a machine that was not registered, or that refuses it for good.
+    WaitingForMachine {
         /// Why.
         waiting: String,
     },

@@ -36,6 +36,8 @@ pub struct Member {
     pub name: String,
     /// Where its transport listens, as it advertises.
     pub address: SocketAddr,
+    /// The number of its process start.
+    pub generation: Generation,
     /// What it advertises.
     pub meta: Meta,
     /// Its state.

@@ -5,8 +5,12 @@
 //! protocol's own types know no encoding. Every encoding is pinned by golden vectors in `testvectors/`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test -p slimcluster-core`.
 
+mod bootstrap;
 mod codec;
 mod datagram;
+mod frame;
+mod hex;
+mod peer;
 mod swim;
 
 pub use codec::Codec;
@@ -14,3 +18,5 @@ pub use datagram::{
     Announcement, Drop, Envelope, cluster_tag, decode_announcement, decode_datagram, encode_announcement,
     encode_datagram, sizer,
 };
+pub use frame::{Assembled, Assembler, FRAME_BYTES_MAX, FrameError, MESSAGE_BYTES_MAX};
+pub use peer::{decode_peer_message, encode_peer_message};
