@@ -42,6 +42,13 @@ pub fn check_program(tree: &Tree) -> Vec<Finding> {
     if shown { Vec::new() } else { vec![Finding::of(README, format!("has no ```rust block that equals {PROGRAM}"))] }
 }
 
+/// The README with its ```rust block replaced by `program`; none if it has no such block.
+pub fn with_program(readme: &str, program: &str) -> Option<String> {
+    let (before, rest) = readme.split_once("```rust\n")?;
+    let (_, after) = rest.split_once("```")?;
+    Some(format!("{before}```rust\n{program}```{after}"))
+}
+
 /// The counter's `main.rs` has at most [`PROGRAM_LINES_MAX`] lines that are neither blank nor comment.
 pub fn check_program_size(tree: &Tree) -> Vec<Finding> {
     let text = source::without_comments(tree.text(PROGRAM).unwrap_or_default());
@@ -120,6 +127,9 @@ mod tests {
         assert!(check_program(&Tree::of(&[(README, readme), (PROGRAM, "fn main() {}\n")])).is_empty());
         assert_eq!(check_program(&Tree::of(&[(README, readme), (PROGRAM, "fn main() { }\n")])).len(), 1);
         assert_eq!(check_program(&Tree::of(&[(README, readme)])).len(), 1);
+        let changed = "fn main() { }\n";
+        let fixed = with_program(readme, changed).expect("there is a block");
+        assert!(check_program(&Tree::of(&[(README, &fixed), (PROGRAM, changed)])).is_empty());
     }
 
     #[test]

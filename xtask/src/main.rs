@@ -1,13 +1,14 @@
 //! `cargo xtask check` reads and judges, `cargo xtask fix` writes: the two commands to learn.
 
 use std::ffi::OsStr;
+use std::io;
 use std::process::{Command, ExitCode};
 
 use xtask::tree::{self, Tree};
 use xtask::{documents, layering, purity, sizes, words};
 
 const USAGE: &str = "usage: cargo xtask check    formatting, lints, documentation, repository rules; writes nothing
-       cargo xtask fix      formats the code and rewrites the golden files";
+       cargo xtask fix      formats the code, rewrites the golden files and the README's program";
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -33,9 +34,19 @@ fn check() -> bool {
 /// Formats first, so that a failing rewrite still leaves formatted code.
 fn fix() -> bool {
     let formatted = cargo(&["fmt", "--all"], &[]);
+    let shown = show_program().map_err(|error| eprintln!("{}: {error}", documents::README)).is_ok();
     let rewritten = cargo(&["test", "--package", "slimcluster-core", "--quiet"], &[("UPDATE_GOLDENFILES", "1")]);
-    println!("golden files rewritten; read the difference before you commit it");
-    formatted && rewritten
+    println!("rewritten; read the difference before you commit it");
+    formatted && shown && rewritten
+}
+
+/// Puts the counter's program into the README.
+fn show_program() -> io::Result<()> {
+    let root = tree::root();
+    let readme = std::fs::read_to_string(root.join(documents::README))?;
+    let program = std::fs::read_to_string(root.join(documents::PROGRAM))?;
+    let fixed = documents::with_program(&readme, &program).ok_or_else(|| io::Error::other("has no ```rust block"))?;
+    std::fs::write(root.join(documents::README), fixed)
 }
 
 /// The repository rules, as `cargo test -p xtask` runs them.
