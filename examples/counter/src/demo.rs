@@ -39,7 +39,11 @@ pub fn run(keep: bool) -> ExitCode {
         Err(reason) => {
             story.tell(format!("FAILED: {reason}"));
             nodes.kill_all();
-            eprintln!("{reason}\nwhat the nodes said last, all of it in {}:\n{}", nodes.dir().display(), nodes.last_words());
+            eprintln!(
+                "{reason}\nwhat the nodes said last, all of it in {}:\n{}",
+                nodes.dir().display(),
+                nodes.last_words()
+            );
             ExitCode::FAILURE
         }
     }
@@ -65,7 +69,10 @@ fn play(story: &Story, nodes: &mut Nodes) -> Step<i64> {
     sleep(TRAFFIC);
     let killed = Instant::now();
     nodes.named(&leader)?.kill()?;
-    story.tell(format!("{} increments acknowledged; killed the leader {leader} with SIGKILL in mid-traffic", load.acknowledged()));
+    story.tell(format!(
+        "{} increments acknowledged; killed the leader {leader} with SIGKILL in mid-traffic",
+        load.acknowledged()
+    ));
 
     let new_leader = agreed_leader(nodes, Some(&leader))?;
     story.tell(format!("{new_leader} leads now"));
@@ -91,7 +98,8 @@ fn play(story: &Story, nodes: &mut Nodes) -> Step<i64> {
     if caught_up != value {
         return Err(format!("{leader} reads {caught_up} after its restart, not {value}"));
     }
-    applied_everything(node, new_leader_commit(nodes, &new_leader)?)?;
+    let commit = commit_of(nodes.named(&new_leader)?)?;
+    applied_everything(nodes.named(&leader)?, commit)?;
     story.tell(format!("{leader} has caught up and reads {caught_up}"));
     Ok(value)
 }
@@ -123,8 +131,12 @@ fn nothing_lost(tally: &Tally, value: i64) -> Step {
     }
     let (least, most) = (acknowledged as u64, acknowledged as u64 + tally.unknown);
     match u64::try_from(value) {
-        Ok(value) if value < least => Err(format!("{least} increments were acknowledged, but the counter stands at {value}")),
-        Ok(value) if value > most => Err(format!("at most {most} increments took place, but the counter stands at {value}")),
+        Ok(value) if value < least => {
+            Err(format!("{least} increments were acknowledged, but the counter stands at {value}"))
+        }
+        Ok(value) if value > most => {
+            Err(format!("at most {most} increments took place, but the counter stands at {value}"))
+        }
         Ok(_) => Ok(()),
         Err(_) => Err(format!("the counter stands at {value}")),
     }
@@ -162,9 +174,9 @@ fn applied_everything(node: &mut Node, commit: u64) -> Step {
     })
 }
 
-fn new_leader_commit(nodes: &mut Nodes, leader: &str) -> Step<u64> {
-    let view = nodes.named(leader)?.view();
-    view.and_then(|view| view.get("commit")?.as_u64()).ok_or_else(|| format!("{leader} does not say what it committed"))
+fn commit_of(node: &Node) -> Step<u64> {
+    let commit = node.view().and_then(|view| view.get("commit")?.as_u64());
+    commit.ok_or_else(|| format!("{} does not say what is committed", node.name()))
 }
 
 fn first_write_after(load: &Load, moment: Instant) -> Step<Duration> {

@@ -88,7 +88,8 @@ fn count(addr: SocketAddr, tally: &Mutex<Tally>, stop: &AtomicBool) {
         let sent = Instant::now();
         let answer = client.call("POST", "/counter/increment");
         let after = sent.elapsed();
-        let value = answer.as_ref().ok().filter(|answer| answer.status == 200).and_then(|answer| answer.body.parse().ok());
+        let value =
+            answer.as_ref().ok().filter(|answer| answer.status == 200).and_then(|answer| answer.body.parse().ok());
         let refused = match &answer {
             Ok(answer) => answer.status == 503,
             Err(failure) => matches!(failure, Failure::NotSent(_)),

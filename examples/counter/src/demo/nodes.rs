@@ -1,6 +1,7 @@
 //! The demo's nodes: processes of this very executable on free loopback ports, with their data in a temporary directory.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -41,34 +42,24 @@ impl Nodes {
             all.push((ports.next()?, ports.next()?));
         }
         let seeds: Vec<String> = all.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
-        let node = |(at, (port, http)): (usize, &(u16, u16))| {
+        let (cluster, seeds) = (format!("demo-{unique:016x}"), seeds.join(","));
+        let node = |(at, (port, http)): (usize, (u16, u16))| {
             let name = format!("n{}", at + 1);
-            let arguments = [
-                "--name",
-                &name,
-                "--cluster",
-                &format!("demo-{unique:016x}"),
-                "--nodes",
-                &COUNT.to_string(),
-                "--data",
-                &dir.join(&name).to_string_lossy(),
-                "--port",
-                &port.to_string(),
-                "--http",
-                &format!("127.0.0.1:{http}"),
-                "--seeds",
-                &seeds.join(","),
+            let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
+            let mut arguments: Vec<OsString> = vec!["--data".into(), dir.join(&name).into()];
+            let values = [
+                ("--name", name.clone()),
+                ("--cluster", cluster.clone()),
+                ("--nodes", COUNT.to_string()),
+                ("--port", port.to_string()),
+                ("--http", http.to_string()),
+                ("--seeds", seeds.clone()),
             ];
-            Node {
-                arguments: arguments.map(str::to_owned).to_vec(),
-                executable: executable.clone(),
-                http: SocketAddr::from((Ipv4Addr::LOCALHOST, *http)),
-                log: dir.join(format!("{name}.log")),
-                name,
-                process: None,
-            }
+            arguments.extend(values.into_iter().flat_map(|(option, value)| [option.into(), value.into()]));
+            let log = dir.join(format!("{name}.log"));
+            Node { name, executable: executable.clone(), arguments, http, log, process: None }
         };
-        let nodes = all.iter().enumerate().map(node).collect();
+        let nodes = all.into_iter().enumerate().map(node).collect();
         Ok(Nodes { dir, nodes })
     }
 
@@ -130,7 +121,8 @@ impl Nodes {
     /// Lets the processes outlive the demo, and says how to use and how to stop them.
     pub fn leave_running(&mut self) -> String {
         let addrs: Vec<SocketAddr> = self.nodes.iter().map(|node| node.http).collect();
-        let pids: Vec<String> = self.nodes.iter_mut().filter_map(|node| node.process.take()).map(|p| p.id().to_string()).collect();
+        let pids: Vec<String> =
+            self.nodes.iter_mut().filter_map(|node| node.process.take()).map(|p| p.id().to_string()).collect();
         let mut text = String::from("\n");
         for node in &self.nodes {
             text += &format!("  {}  http://{}/cluster\n", node.name, node.http);
@@ -161,7 +153,7 @@ impl Drop for Nodes {
 pub struct Node {
     name: String,
     executable: PathBuf,
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
     http: SocketAddr,
     log: PathBuf,
     process: Option<Child>,
@@ -247,7 +239,9 @@ impl Node {
                     self.process = None;
                     return Ok(());
                 }
-                Some(Ok(Some(status))) => return Err(format!("{} did not end well after SIGTERM: {status}", self.name)),
+                Some(Ok(Some(status))) => {
+                    return Err(format!("{} did not end well after SIGTERM: {status}", self.name));
+                }
                 _ => std::thread::sleep(super::LOOK_INTERVAL),
             }
         }
