@@ -24,7 +24,7 @@ pub struct Identity {
     pub generation: Generation,
     /// How far the node has come in forming or joining a cluster.
     pub phase: Phase,
-    /// Ids under which this node abandoned a promise, each with the set that can now never form (rule 24).
+    /// Ids that this node gave up, the oldest first, each with the set that it had promised and that can now never form (rule 24).
     pub abandoned: Vec<Abandoned>,
 }
 
@@ -49,12 +49,12 @@ pub enum Phase {
     },
 }
 
-/// A promise given up under an id that is never used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An id that was given up before it formed a cluster, and is never used again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Abandoned {
-    /// The id that had promised.
+    /// The id.
     pub node: NodeId,
-    /// The members of the set that it had promised.
+    /// The members of the set that it had promised, sorted; empty if it had promised nothing.
     pub set: Vec<NodeId>,
 }
 
