@@ -37,6 +37,8 @@ pub struct Bootstrap {
     /// JoinOnly in memory: since when nobody of the cluster answers.
     alone_since: Option<Instant>,
     is_alone: bool,
+    /// A cluster of the same cluster id that is not this node's, and when it was last heard of.
+    other_cluster: Option<(ClusterUuid, Instant)>,
     resend_at: Instant,
     revision: u64,
     refused: Option<String>,
@@ -60,6 +62,7 @@ impl Bootstrap {
             settling: None,
             alone_since: None,
             is_alone: false,
+            other_cluster: None,
             resend_at,
             revision: 0,
             refused: None,
@@ -121,16 +124,14 @@ impl Bootstrap {
         &self.identity
     }
 
-    /// The cluster that this node, not being part of it, may ask to join: one that it met, and no other beside it (rule 25).
-    pub fn joinable(&self) -> Option<ClusterUuid> {
-        let met = self.formed_peers();
-        let mut uuids: BTreeSet<ClusterUuid> = met.keys().copied().collect();
+    /// The cluster that this node is part of, or has met, being part of none, and met no other beside it (rule 25): what its links
+    /// have to agree on. None while that may still change without a person's doing.
+    pub fn uuid(&self) -> Option<ClusterUuid> {
         match self.identity.phase {
-            Phase::JoinOnly { uuid } => drop(uuids.insert(uuid)),
-            Phase::Fresh => {}
-            Phase::Promised(_) | Phase::Formed { .. } => return None,
+            Phase::Formed { uuid, .. } => Some(uuid),
+            Phase::JoinOnly { uuid } if !self.is_alone => Some(uuid),
+            _ => None,
         }
-        if uuids.len() == 1 { uuids.pop_first() } else { None }
     }
 
     /// What keeps the cluster from forming until a person changes it.
@@ -140,6 +141,13 @@ impl Bootstrap {
 
     fn on_peer_hello(&mut self, id: NodeId, hello: Hello) {
         if id == self.identity.node {
+            return;
+        }
+        if let (Some(ours), Claim::Formed { uuid, .. }) = (self.uuid(), &hello.claim)
+            && *uuid != ours
+        {
+            // No link stands between two clusters, so nobody will say when this peer is gone.
+            self.other_cluster = Some((*uuid, self.now));
             return;
         }
         self.peers.insert(id, hello);
@@ -259,7 +267,7 @@ impl Bootstrap {
         let refused = review.err();
         if refused != self.refused {
             self.refused.clone_from(&refused);
-            self.outputs.extend(refused.map(Output::Refused));
+            self.outputs.extend(refused.map(Output::Warning));
         }
     }
 
@@ -360,10 +368,7 @@ impl Bootstrap {
                 self.missing.entry(node.id).or_insert(self.now);
             }
         }
-        let formed = self.formed_peers();
-        if formed.keys().any(|other| *other != uuid) {
-            return Err(two_clusters(&self.identity.cluster_id, formed.keys().chain([&uuid])));
-        }
+        self.check_single(uuid)?;
         if self.promised.len() == set.nodes().len() {
             self.write(Phase::Formed { uuid, baseline: set.clone() });
         }
@@ -376,22 +381,15 @@ impl Bootstrap {
             self.renew(members);
             return Ok(());
         }
-        let formed = self.formed_peers();
-        if formed.keys().any(|other| *other != uuid) {
-            return Err(two_clusters(&self.identity.cluster_id, formed.keys().chain([&uuid])));
-        }
-        Ok(())
+        self.check_single(uuid)
     }
 
     fn review_join_only(&mut self, uuid: ClusterUuid) -> Result<(), String> {
-        let formed = self.formed_peers();
-        if formed.keys().any(|other| *other != uuid) {
-            return Err(two_clusters(&self.identity.cluster_id, formed.keys().chain([&uuid])));
-        }
-        if self.options.durability == Durability::Fsync {
+        self.check_single(uuid)?;
+        if !self.options.is_ephemeral() {
             return Ok(());
         }
-        if !formed.is_empty() {
+        if !self.formed_peers().is_empty() {
             self.alone_since = None;
             if std::mem::take(&mut self.is_alone) {
                 self.revision += 1;
@@ -421,6 +419,14 @@ impl Bootstrap {
             }
         }
         formed
+    }
+
+    /// An error while a cluster of the same cluster id besides `uuid` is in touch, or was within the release time.
+    fn check_single(&self, uuid: ClusterUuid) -> Result<(), String> {
+        let heard =
+            self.other_cluster.filter(|(_, at)| self.now.since(*at) < self.options.release).map(|(other, _)| other);
+        let uuids: BTreeSet<ClusterUuid> = self.formed_peers().into_keys().chain(heard).chain([uuid]).collect();
+        if uuids.len() > 1 { Err(two_clusters(&self.identity.cluster_id, uuids.iter())) } else { Ok(()) }
     }
 
     /// The promise that this node gave up last, while it is not certain that its set is dead. (It promised that one only when the
@@ -489,7 +495,7 @@ impl Bootstrap {
     fn is_unsettled(&self) -> bool {
         match self.identity.phase {
             Phase::Fresh | Phase::Promised(_) => true,
-            Phase::JoinOnly { .. } => self.options.durability == Durability::Ephemeral,
+            Phase::JoinOnly { .. } => self.options.is_ephemeral(),
             Phase::Formed { .. } => false,
         }
     }
@@ -519,7 +525,9 @@ impl Bootstrap {
 }
 
 fn two_clusters<'a>(cluster_id: &str, uuids: impl Iterator<Item = &'a ClusterUuid>) -> String {
-    let uuids: BTreeSet<String> = uuids.map(ClusterUuid::to_string).collect();
-    let uuids: Vec<String> = uuids.into_iter().collect();
-    format!("there are several clusters named {cluster_id:?}: {}. This node joins none of them", uuids.join(" and "))
+    let uuids: Vec<String> = uuids.map(ClusterUuid::to_string).collect();
+    format!(
+        "there are several clusters named {cluster_id:?}: {}. The nodes of each stay apart; a node of neither joins none",
+        uuids.join(" and ")
+    )
 }

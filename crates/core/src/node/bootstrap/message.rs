@@ -109,5 +109,5 @@ pub enum Output {
     /// empty hard state (no majority was ever formed, so it has none worth keeping). The peers are forgotten.
     NewIdentity(Identity),
     /// Something keeps the cluster from forming until a person changes it; in plain words. Said once while it lasts.
-    Refused(String),
+    Warning(String),
 }

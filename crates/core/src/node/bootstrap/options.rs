@@ -41,6 +41,11 @@ impl BootstrapOptions {
         }
     }
 
+    /// Whether this node forgets everything when it stops.
+    pub fn is_ephemeral(&self) -> bool {
+        self.durability == Durability::Ephemeral
+    }
+
     /// How long this node waits with its promise (rules 23, 25).
     pub(super) fn settle_for(&self) -> Duration {
         let alone = self.node_count <= 1 && !self.has_discovery;

@@ -24,7 +24,7 @@ impl Bootstrap {
     }
 
     fn waiting_fresh(&self) -> String {
-        if let Some(uuid) = self.joinable() {
+        if let Some(uuid) = self.formed_peers().into_keys().next() {
             return format!("cluster {uuid} was formed without this node: waiting to be taken in");
         }
         let node_count = self.options.node_count;
