@@ -17,12 +17,27 @@
 //! is not what the medium holds, so only a new process, which drops the cache and verifies, may go on.
 
 pub mod disk;
-
-mod error;
-mod options;
-mod reader;
 mod std_disk;
+
+mod device;
+mod error;
+mod frame;
+mod options;
+
+mod record;
+mod segment;
+
+mod hard_state;
+mod identity;
+mod peers;
+
+mod index;
+mod reader;
 mod wal;
+
+mod recovery;
+mod replay;
+mod scan;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{Damage, WalError};

@@ -10,7 +10,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Beyond this many bytes of log [`crate::Wal::space`] says full. Writes still succeed: it is the caller's to stop.
     pub log_bytes_max: u64,
-    /// At most this many bytes of the newest runs are handed over by [`crate::Wal::open`] (the last run always).
+    /// At most this many bytes of the newest runs are handed over by [`crate::Wal::open`] (the last run always;
+    /// fewer where the log was cut near its end).
     pub tail_bytes_max: usize,
     /// Leaves out the sync that ends recovery (rule 1), to show that the simulator notices.
     #[cfg(feature = "mutants")]
