@@ -479,3 +479,154 @@ pub(super) fn forward_header(group: GroupId, kind: RunKind, term: Term) -> RunHe
         chain: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: Address = (NodeId(1), Term(3));
+    const SUCCESSOR: Address = (NodeId(2), Term(4));
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1_000)
+    }
+
+    fn command(request: u64, bytes: usize) -> Submit {
+        Submit {
+            request: RequestId(request),
+            machine: MachineId(2),
+            codec: 1,
+            version: 1,
+            command: Bytes::from(vec![request as u8; bytes]),
+        }
+    }
+
+    fn opened() -> Proposals {
+        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT);
+        proposals.opened(SessionId(7));
+        proposals
+    }
+
+    fn outcomes(proposals: &mut Proposals) -> Vec<(u64, Outcome)> {
+        std::iter::from_fn(|| proposals.poll_output())
+            .filter_map(|output| match output {
+                Output::Submitted { request, outcome } => Some((request.0, outcome)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn numbers(runs: &[(u64, Run)]) -> Vec<Vec<u64>> {
+        runs.iter().map(|(_, run)| run.entries().filter_map(|e| e.command.map(|c| c.number)).collect()).collect()
+    }
+
+    fn id(number: u64) -> CommandId {
+        CommandId { session: SessionId(7), number }
+    }
+
+    #[test]
+    fn what_arrives_together_travels_together() {
+        let mut proposals = opened();
+        for request in 1..=3 {
+            proposals.submit(at(0), command(request, 10));
+        }
+        proposals.submit(at(0), command(4, FORWARD_BYTES_MAX));
+        let runs = proposals.runs_for(at(0), LEADER);
+        assert_eq!(numbers(&runs), [vec![1, 2, 3], vec![4]]);
+        assert_eq!(runs[0].1.term(), LEADER.1);
+        assert!(proposals.runs_for(at(0), LEADER).is_empty(), "sent once");
+    }
+
+    #[test]
+    fn a_command_that_was_never_sent_is_not_committed() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        proposals.handle_timeout(at(2_999));
+        assert!(outcomes(&mut proposals).is_empty());
+        proposals.handle_timeout(at(3_020));
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::NotCommitted(Refused::NoLeader))]);
+    }
+
+    #[test]
+    fn a_command_that_was_sent_is_unknown_at_its_deadline_and_can_be_asked_for() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        proposals.runs_for(at(0), LEADER);
+        proposals.handle_timeout(at(5_000));
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::Unknown { id: id(1) })]);
+        proposals.resubmit(at(5_100), RequestId(2), id(1));
+        assert!(outcomes(&mut proposals).is_empty());
+        proposals.applied(id(1), Index(9), CommandOutcome::Applied(Reply::new()));
+        let outcome = Outcome::Committed { id: id(1), index: Index(9), reply: Reply::new() };
+        assert_eq!(outcomes(&mut proposals), [(2, outcome)]);
+    }
+
+    #[test]
+    fn a_refusal_by_the_only_leader_asked_leaves_no_doubt() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        let forward = proposals.runs_for(at(0), LEADER)[0].0;
+        proposals.refused(forward, false);
+        proposals.handle_timeout(at(3_000));
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::NotCommitted(Refused::NoLeader))]);
+    }
+
+    #[test]
+    fn a_refusal_by_a_second_leader_proves_nothing() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        proposals.runs_for(at(0), LEADER);
+        proposals.resend();
+        let second = proposals.runs_for(at(10), SUCCESSOR);
+        assert_eq!(numbers(&second), [vec![1]], "the same number");
+        proposals.refused(second[0].0, true);
+        assert!(outcomes(&mut proposals).is_empty());
+        proposals.handle_timeout(at(5_000));
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::Unknown { id: id(1) })]);
+    }
+
+    #[test]
+    fn commands_wait_for_their_session_and_keep_their_order() {
+        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT);
+        proposals.submit(at(0), command(1, 1));
+        proposals.submit(at(0), command(2, 1));
+        assert!(proposals.wants_session() && proposals.runs_for(at(0), LEADER).is_empty());
+        proposals.opened(SessionId(7));
+        assert_eq!(numbers(&proposals.runs_for(at(0), LEADER)), [vec![1, 2]]);
+    }
+
+    #[test]
+    fn limits_answer_at_once() {
+        let options = ProposalOptions { command_bytes_max: 8, pending_bytes_max: 10, ..ProposalOptions::default() };
+        let mut proposals = Proposals::new(options, GroupId::DEFAULT);
+        proposals.submit(at(0), command(1, 9));
+        proposals.submit(at(0), command(2, 8));
+        proposals.submit(at(0), command(3, 3));
+        let too_large = Outcome::NotCommitted(Refused::TooLarge { bytes: 9, bytes_max: 8 });
+        let expected = [(1, too_large), (3, Outcome::NotCommitted(Refused::Overloaded))];
+        assert_eq!(outcomes(&mut proposals), expected);
+    }
+
+    #[test]
+    fn a_later_session_leaves_the_earlier_ones_commands_unknown() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        proposals.runs_for(at(0), LEADER);
+        proposals.opened(SessionId(20));
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::Unknown { id: id(1) })]);
+    }
+
+    #[test]
+    fn a_forgotten_command_does_not_hold_up_the_window() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 0));
+        proposals.runs_for(at(0), LEADER);
+        proposals.handle_timeout(at(5_000));
+        for number in 2..=WINDOW as u64 + 10 {
+            proposals.submit(at(5_000), command(number, 0));
+            proposals.runs_for(at(5_000), LEADER);
+            proposals.applied(id(number), Index(number), CommandOutcome::Applied(Reply::new()));
+        }
+        assert!(outcomes(&mut proposals).iter().all(|(_, o)| !matches!(o, Outcome::NotCommitted(_))));
+    }
+}
