@@ -40,8 +40,6 @@ pub(super) enum LinkEvent {
     Down(NodeId),
     /// A message from a proven peer.
     Message(NodeId, Box<PeerMessage>),
-    /// A peer of the same cluster id that belongs to another cluster.
-    OtherCluster(Box<Hello>),
     /// A line for the log.
     Warning(String),
 }
@@ -311,6 +309,14 @@ impl Links {
         }
     }
 
+    /// The peers that have a link to us.
+    pub(super) fn heard_from(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.links.values().filter_map(|link| match &link.state {
+            State::Inbound(hello) => Some(hello.from),
+            _ => None,
+        })
+    }
+
     /// What the peer proved when it opened the link on which we receive from it.
     pub(super) fn proven(&self, peer: NodeId) -> Option<&Hello> {
         self.links.values().find_map(|link| match &link.state {
@@ -321,7 +327,7 @@ impl Links {
 
     fn on_hello(&mut self, now: Instant, link: LinkId, hello: Hello, own: Hello) {
         if let Err(objection) = judge(&hello, &own) {
-            if let Some(reason) = self.object(objection, hello, &own) {
+            if let Some(reason) = self.object(objection, &hello, &own) {
                 let refusal = Refusal { cluster_id: own.cluster_id, reason };
                 self.send_on(link, Lane::Control, &PeerMessage::Refused(refusal));
             }
@@ -334,7 +340,7 @@ impl Links {
             self.close(link);
             return;
         }
-        self.send_on(link, Lane::Control, &PeerMessage::Welcome(Box::new(own)));
+        self.send_on(link, Lane::Control, &PeerMessage::Welcome(Box::new(own.clone())));
         let stale: Vec<LinkId> = self
             .links
             .iter()
@@ -350,7 +356,7 @@ impl Links {
         if let Some(id) = restarted {
             self.close(id); // It led to the process before.
         }
-        self.note(now, &hello);
+        self.note(now, &hello, &own);
         self.attempts.insert(Target::Node(hello.from), Attempt { failures: 0, next: now });
         if let Some(entry) = self.links.get_mut(&link) {
             entry.state = State::Inbound(Box::new(hello.clone()));
@@ -361,7 +367,7 @@ impl Links {
 
     fn on_welcome(&mut self, now: Instant, link: LinkId, hello: Hello, own: &Hello) {
         if let Err(objection) = judge(&hello, own) {
-            self.object(objection, hello, own);
+            self.object(objection, &hello, own);
             self.estrange(now, link);
             self.close(link);
             return;
@@ -372,12 +378,12 @@ impl Links {
         let (to, stale) = (*to, expected.is_some_and(|expected| expected != hello.from));
         if stale || self.outbound.contains_key(&hello.from) {
             // Another node than we looked for, or a second way to one that we reach already.
-            self.note(now, &hello);
+            self.note(now, &hello, own);
             self.estrange(now, link);
             self.close(link);
             return;
         }
-        self.note(now, &hello);
+        self.note(now, &hello, own);
         self.attempts.remove(&Target::Node(hello.from));
         self.attempts.remove(&Target::Address(to));
         self.outbound.insert(hello.from, link);
@@ -396,7 +402,17 @@ impl Links {
         self.close(link);
     }
 
-    fn note(&mut self, now: Instant, hello: &Hello) {
+    /// Notes what a proven peer says of itself. A peer of another cluster of the same cluster id gets a link too, for only then can
+    /// a founding set that was given up be told so (rule 24); nothing but bootstrap messages is taken from it.
+    fn note(&mut self, now: Instant, hello: &Hello, own: &Hello) {
+        if let (Some(theirs), Some(ours)) = (hello.uuid, own.uuid)
+            && theirs != ours
+        {
+            self.warn(format!(
+                "node {} at {} belongs to another cluster that is also named {:?} ({theirs}, not {ours}); the two do not mix",
+                hello.name, hello.address, own.cluster_id
+            ));
+        }
         let contact = Contact {
             name: hello.name.clone(),
             address: hello.address,
@@ -407,7 +423,7 @@ impl Links {
     }
 
     /// Acts on an objection; returns what to tell the peer, if anything.
-    fn object(&mut self, objection: Objection, hello: Hello, own: &Hello) -> Option<String> {
+    fn object(&mut self, objection: Objection, hello: &Hello, own: &Hello) -> Option<String> {
         match objection {
             Objection::Myself => None,
             Objection::Cluster => {
@@ -416,11 +432,6 @@ impl Links {
                     hello.cluster_id, hello.address, own.cluster_id
                 ));
                 Some(format!("it belongs to cluster {:?}, not to {:?}", own.cluster_id, hello.cluster_id))
-            }
-            Objection::Uuid => {
-                let reason = format!("two clusters are named {:?}", own.cluster_id);
-                self.events.push_back(LinkEvent::OtherCluster(Box::new(hello)));
-                Some(reason)
             }
             Objection::Clash => {
                 self.warn(format!(
@@ -487,8 +498,6 @@ enum Objection {
     Myself,
     /// Different cluster ids.
     Cluster,
-    /// The same cluster id, different clusters.
-    Uuid,
     /// Another process with our identity.
     Clash,
 }
@@ -500,8 +509,5 @@ fn judge(hello: &Hello, own: &Hello) -> Result<(), Objection> {
     if hello.from == own.from {
         return Err(if hello.nonce == own.nonce { Objection::Myself } else { Objection::Clash });
     }
-    match (hello.uuid, own.uuid) {
-        (Some(theirs), Some(ours)) if theirs != ours => Err(Objection::Uuid),
-        _ => Ok(()),
-    }
+    Ok(())
 }

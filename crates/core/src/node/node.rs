@@ -486,15 +486,6 @@ impl Node {
                 }
                 self.on_peer_message(from, *message);
             }
-            LinkEvent::OtherCluster(hello) => {
-                if let (Some(bootstrap), Some(peer)) = (&mut self.bootstrap, &hello.bootstrap) {
-                    bootstrap.handle(now, bootstrap::Input::PeerHello { id: hello.from, hello: peer.clone() });
-                }
-                self.warn(format!(
-                    "node {} at {} belongs to another cluster that is also named {:?}; the two do not mix",
-                    hello.name, hello.address, hello.cluster_id
-                ));
-            }
             LinkEvent::Warning(text) => self.warn(text),
         }
     }
@@ -572,7 +563,10 @@ impl Node {
             bootstrap::Output::Formed { uuid, baseline } => self.on_formed(uuid, baseline),
             bootstrap::Output::NewIdentity(identity) => {
                 let (node, generation) = (identity.node, identity.generation);
+                // What this node was part of never formed anywhere else: no majority of it exists, so nothing is lost with it.
                 self.identity = identity;
+                self.raft = None;
+                self.leader = None;
                 self.outputs.push_back(Output::Renamed { node, generation });
                 self.links.restart(self.now);
                 self.start_swim();
@@ -624,6 +618,7 @@ impl Node {
                 self.proposals.resend();
                 self.reads.reset();
                 self.session_asked = None;
+                self.update_targets();
                 self.outputs.push_back(Output::Event(Event::LeaderChanged(self.leader)));
             }
             raft::Output::Fatal(fatal) => self.fail(fatal.to_string()),
@@ -687,23 +682,22 @@ impl Node {
         uuid_of(&self.identity, self.bootstrap.as_ref())
     }
 
-    /// Whom links are needed to: the other nodes of the configuration, or, before there is one, everybody who may be part of it.
+    /// Whom links are needed to: the other nodes of the configuration; everybody who may know more, as long as this node has no
+    /// cluster or its cluster no leader; and whoever has a link to us, so that it gets its answers.
     fn update_targets(&mut self) {
-        let own = self.identity.node;
-        let mut targets: BTreeSet<NodeId> = match (&self.raft, &self.swim) {
-            (Some(raft), _) => raft.configuration().nodes().iter().map(|node| node.id).collect(),
-            (None, Some(swim)) if self.options.consensus.is_some() => swim
-                .members()
-                .filter(|m| m.meta.consensus && matches!(m.state, MemberState::Alive | MemberState::Suspect))
-                .map(|m| m.id)
-                .take(PEERS_MAX)
-                .collect(),
-            _ => BTreeSet::new(),
-        };
+        let mut targets: BTreeSet<NodeId> = self.links.heard_from().take(PEERS_MAX).collect();
+        if let Some(raft) = &self.raft {
+            targets.extend(raft.configuration().nodes().iter().map(|node| node.id));
+        }
+        if let (Some(swim), None, Some(_)) = (&self.swim, self.leader, &self.options.consensus) {
+            let present = |m: &swim::Member| matches!(m.state, MemberState::Alive | MemberState::Suspect);
+            let members = swim.members().filter(|m| m.meta.consensus && present(m));
+            targets.extend(members.map(|m| m.id).take(PEERS_MAX));
+        }
         if let Some(roster) = &self.roster {
             targets.extend(roster.members().map(|member| member.id));
         }
-        targets.remove(&own);
+        targets.remove(&self.identity.node);
         self.links.set_targets(targets);
     }
 
@@ -732,6 +726,9 @@ impl Node {
 pub(super) fn uuid_of(identity: &Identity, bootstrap: Option<&Bootstrap>) -> Option<ClusterUuid> {
     match &identity.phase {
         Phase::Formed { uuid, .. } => Some(*uuid),
-        _ => bootstrap.and_then(Bootstrap::uuid),
+        _ => bootstrap.and_then(|bootstrap| match bootstrap.identity().phase {
+            Phase::JoinOnly { uuid } => Some(uuid),
+            _ => None,
+        }),
     }
 }
