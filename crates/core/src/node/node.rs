@@ -726,9 +726,6 @@ impl Node {
 pub(super) fn uuid_of(identity: &Identity, bootstrap: Option<&Bootstrap>) -> Option<ClusterUuid> {
     match &identity.phase {
         Phase::Formed { uuid, .. } => Some(*uuid),
-        _ => bootstrap.and_then(|bootstrap| match bootstrap.identity().phase {
-            Phase::JoinOnly { uuid } => Some(uuid),
-            _ => None,
-        }),
+        _ => bootstrap.and_then(Bootstrap::uuid),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::io::{Output, Refused};
 use super::node::Node;
-use crate::{Durability, Instant, raft, swim};
+use crate::{Instant, raft, swim};
 
 /// A stopping node waits this long for the outcomes of what its application submitted before it hands over.
 const DRAIN_FOR: Duration = Duration::from_millis(1_000);
@@ -35,8 +35,7 @@ impl Node {
         let resigned = self.raft.is_none();
         self.stopping = Some(Stopping { since: self.now, resigned, said_goodbye: self.swim.is_none() });
         if let Some(swim) = &mut self.swim {
-            let ephemeral =
-                self.options.consensus.as_ref().is_some_and(|c| c.bootstrap.durability == Durability::Ephemeral);
+            let ephemeral = self.options.consensus.as_ref().is_some_and(|c| c.bootstrap.is_ephemeral());
             let goodbye = if leaving || ephemeral {
                 swim::Input::Leave
             } else {
