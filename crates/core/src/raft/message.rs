@@ -1,6 +1,8 @@
 //! The messages of Raft, under the names of the paper. Plain data; `wire` gives them bytes.
 
-use crate::{Index, LogId, Run, Term};
+use super::configuration::Configuration;
+use crate::types::COUNTER_MAX;
+use crate::{GroupId, Index, LogId, Run, RunKind, Term};
 
 /// A message between the Raft of one node and that of another. The group stands in the frame around it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,43 @@ impl Message {
             Message::AppendEntriesResponse(m) => m.term,
             Message::Resign(m) => m.term,
         }
+    }
+
+    /// Whether every number is within its bound (rule 28) and the runs are what a leader sends. What is not is dropped whole,
+    /// before anything of it is believed.
+    pub(super) fn is_well_formed(&self, group: GroupId) -> bool {
+        let bounded = |id: &LogId| id.index.0 <= COUNTER_MAX && id.term.0 <= COUNTER_MAX;
+        self.term().0 <= COUNTER_MAX
+            && match self {
+                Message::PreVote(m) => bounded(&m.last) && m.last.term <= m.term,
+                Message::RequestVote(m) => bounded(&m.last) && m.last.term <= m.term,
+                Message::AppendEntries(m) => m.is_well_formed(group),
+                Message::AppendEntriesResponse(m) => {
+                    m.match_index.0 <= COUNTER_MAX
+                        && m.conflict.as_ref().is_none_or(|c| c.rejected.0 <= COUNTER_MAX && bounded(&c.hint))
+                }
+                Message::PreVoteResponse(_) | Message::RequestVoteResponse(_) | Message::Resign(_) => true,
+            }
+    }
+}
+
+impl AppendEntries {
+    /// Whether the runs follow `prev` and each other, in index, term and chain, and are of this group and of no later term.
+    fn is_well_formed(&self, group: GroupId) -> bool {
+        let (mut before, mut chain) = (self.prev, self.prev_chain);
+        for run in &self.runs {
+            let is_configuration = run.kind() == RunKind::Configuration;
+            let follows = run.group() == group
+                && run.first() == before.index.next()
+                && (before.term..=self.term).contains(&run.term())
+                && (chain == 0 || run.header().chain == chain)
+                && (!is_configuration || Configuration::decode(&run.payload()).is_ok());
+            if !follows {
+                return false;
+            }
+            (before, chain) = (run.last_id(), run.chain_end());
+        }
+        before.index.0 <= COUNTER_MAX && self.prev.term <= self.term && self.leader_commit.0 <= COUNTER_MAX
     }
 }
 
