@@ -1,0 +1,1 @@
+//! HTTP: leader delegation, the operations router and graceful serving.
