@@ -106,6 +106,7 @@ impl Node {
         if let Some(raft) = &self.raft
             && !self.caught_up
             && self.leader.is_some()
+            && raft.term_at(raft.commit_index()) == Some(raft.term())
             && self.applied >= raft.commit_index()
         {
             self.caught_up = true;
