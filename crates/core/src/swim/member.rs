@@ -106,6 +106,40 @@ impl Record {
     }
 }
 
+/// The latest opinion about a member, and the latest record of its owner. Merging is a join: in whatever order, grouping or number updates come,
+/// the result is the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The greatest key seen.
+    pub(super) key: Key,
+    /// The greatest record seen; none while only hearsay without a record has come.
+    pub(super) record: Option<Record>,
+}
+
+/// What a merge has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) key: bool,
+    pub(super) record: bool,
+}
+
+impl Known {
+    /// Takes the greater of each part. The number is kept even where the state does not change, so that no older news can win later.
+    pub(super) fn merge(&mut self, key: Key, record: Option<&Record>) -> Changed {
+        let mut changed = Changed::default();
+        if key > self.key {
+            self.key = key;
+            changed.key = true;
+        }
+        let newer = |new: &&Record| self.record.as_ref().is_none_or(|held| new.order() > held.order());
+        if let Some(record) = record.filter(newer) {
+            self.record = Some(record.clone());
+            changed.record = true;
+        }
+        changed
+    }
+}
+
 /// One opinion about one member, as it travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {

@@ -23,7 +23,7 @@ pub struct Options {
     pub datagram_bytes_max: usize,
     /// The mean time between two exchanges of the whole table with a random member; drawn within 50 % of it.
     pub sync_interval: Duration,
-    /// The mean time between two tries to reach one dead member or one seed that is not a member; drawn within 50 % of it.
+    /// The mean time between two tries to reach a dead member and seeds that are not members; drawn within 50 % of it.
     pub reconnect_interval: Duration,
     /// A node that is alone asks its seeds this often at first, then ever more rarely until `reconnect_interval`.
     pub join_interval: Duration,
@@ -48,7 +48,7 @@ impl Options {
             piggyback_updates_max: None,
             datagram_bytes_max: 1_232,
             sync_interval: Duration::from_secs(30),
-            reconnect_interval: Duration::from_secs(10),
+            reconnect_interval: Duration::from_secs(3),
             join_interval: Duration::from_millis(500),
             tombstone_time: Duration::from_secs(24 * 3_600),
             members_max: 16_384,
@@ -63,7 +63,7 @@ impl Options {
             probe_timeout: Duration::from_secs(3),
             suspicion_mult: 6,
             sync_interval: Duration::from_secs(60),
-            reconnect_interval: Duration::from_secs(20),
+            reconnect_interval: Duration::from_secs(10),
             join_interval: Duration::from_secs(1),
             goodbye_timeout: Duration::from_secs(1),
             ..Options::lan()
@@ -138,6 +138,35 @@ impl Options {
         }
         Ok(self)
     }
+
+    /// How long a suspicion lasts among `members` members, unless the node is isolated.
+    pub(super) fn suspicion_time(&self, members: usize) -> Duration {
+        self.probe_interval * self.suspicion_mult * log10_milli(members).max(1_000) / 1_000
+    }
+
+    /// How often an update is sent among `members` members.
+    pub(super) fn retransmits_max(&self, members: usize) -> u32 {
+        self.retransmit_mult * log10_milli(members.saturating_add(1)).div_ceil(1_000).max(1)
+    }
+}
+
+/// The decimal logarithm in thousandths, in integers: floating point may differ in its last bit from machine to machine. The base is memberlist's;
+/// with base 2 a suspicion among 50 members would last three times as long.
+fn log10_milli(n: usize) -> u32 {
+    let mut whole = 0;
+    let mut power: u128 = 1;
+    while power * 10 <= n as u128 {
+        power *= 10;
+        whole += 1_000;
+    }
+    // Between two powers of ten a polygon through the exact values at 1, 2, 3, 5 and 10 is within 3 % of the curve.
+    const CORNERS: [(u128, u32); 5] = [(1_000, 0), (2_000, 301), (3_000, 477), (5_000, 699), (10_000, 1_000)];
+    let mantissa = n.max(1) as u128 * 1_000 / power;
+    let rest = CORNERS.windows(2).find_map(|pair| match pair {
+        [(x0, y0), (x1, y1)] if mantissa < *x1 => Some(y0 + ((mantissa - x0) * u128::from(y1 - y0) / (x1 - x0)) as u32),
+        _ => None,
+    });
+    whole + rest.unwrap_or(0)
 }
 
 /// An option that makes no sense. Nothing was started.
@@ -148,4 +177,30 @@ pub struct OptionsError {
     pub option: &'static str,
     /// What it must be.
     pub reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid() {
+        for options in [Options::lan(), Options::wan(), Options::local()] {
+            assert_eq!(options.clone().validated(), Ok(options));
+        }
+        assert!(Options { piggyback_updates_max: Some(0), ..Options::lan() }.validated().is_err());
+        assert!(Options { probe_timeout: Duration::from_secs(1), ..Options::lan() }.validated().is_err());
+    }
+
+    #[test]
+    fn times_and_counts_follow_the_decimal_logarithm() {
+        let lan = Options::lan();
+        let of = |n| (lan.suspicion_time(n).as_millis(), lan.retransmits_max(n));
+        assert_eq!([1, 2, 3, 9, 10].map(of), [(4_000, 4), (4_000, 4), (4_000, 4), (4_000, 4), (4_000, 8)]);
+        assert_eq!([99, 100, 1_000, 10_000].map(of), [(7_976, 8), (8_000, 12), (12_000, 16), (16_000, 20)]);
+        for n in 1..20_000_usize {
+            let exact = (n as f64).log10() * 1_000.0;
+            assert!((f64::from(log10_milli(n)) - exact).abs() < 30.0, "{n}");
+        }
+    }
 }
