@@ -146,7 +146,8 @@ impl Options {
 
     /// How often an update is sent among `members` members.
     pub(super) fn retransmits_max(&self, members: usize) -> u32 {
-        self.retransmit_mult * log10_milli(members.saturating_add(1)).div_ceil(1_000).max(1)
+        // ceil(log10(n + 1)) is the number of decimal digits of n.
+        self.retransmit_mult * members.checked_ilog10().map_or(1, |log| log + 1)
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
         let lan = Options::lan();
         let of = |n| (lan.suspicion_time(n).as_millis(), lan.retransmits_max(n));
         assert_eq!([1, 2, 3, 9, 10].map(of), [(4_000, 4), (4_000, 4), (4_000, 4), (4_000, 4), (4_000, 8)]);
-        assert_eq!([99, 100, 1_000, 10_000].map(of), [(7_976, 8), (8_000, 12), (12_000, 16), (16_000, 20)]);
+        assert_eq!([99, 100, 1_000, 10_000].map(of), [(7_972, 8), (8_000, 12), (12_000, 16), (16_000, 20)]);
         for n in 1..20_000_usize {
             let exact = (n as f64).log10() * 1_000.0;
             assert!((f64::from(log10_milli(n)) - exact).abs() < 30.0, "{n}");
