@@ -216,7 +216,7 @@ impl Swim {
         }
     }
 
-    fn ping(&mut self, to: SocketAddr, target: NodeId, generation: Generation, seq: Seq) {
+    pub(super) fn ping(&mut self, to: SocketAddr, target: NodeId, generation: Generation, seq: Seq) {
         let lanes = Lanes { to: Some(target), ..Lanes::default() };
         self.send(to, Body::Ping { seq, target: Some((target, generation)) }, lanes);
     }

@@ -105,7 +105,30 @@ impl Swim {
         }
         if outdone {
             self.queue.push(self.own.id, true);
+            self.hasten_refutation();
         }
+    }
+
+    /// A refutation races against the suspicion time: a few members hear it at once, and no more often than a probe goes out.
+    fn hasten_refutation(&mut self) {
+        if self.own.refuted_at.is_some_and(|at| self.now.since(at) < self.options.probe_interval) {
+            return;
+        }
+        self.own.refuted_at = Some(self.now);
+        let mut told = self.probe.order.members().to_vec();
+        self.rng.shuffle(&mut told);
+        for id in told.into_iter().take(REFUTATION_TOLD_MAX) {
+            self.tell(id);
+        }
+    }
+
+    /// A ping for the sake of what rides on it; no answer is awaited.
+    fn tell(&mut self, id: NodeId) {
+        let Some(entry) = self.table.get(id) else { return };
+        let Some(to) = entry.address() else { return };
+        let generation = entry.known.key.generation;
+        let seq = self.next_seq();
+        self.ping(to, id, generation, seq);
     }
 }
 
@@ -130,3 +153,5 @@ impl super::swim::Own {
 
 /// Isolation is considered from this many other members on.
 const ISOLATION_OTHERS_MIN: usize = 4;
+/// Members that hear a refutation at once; with each round their number multiplies.
+const REFUTATION_TOLD_MAX: usize = 3;

@@ -120,6 +120,8 @@ pub(super) struct Own {
     pub(super) record: Record,
     pub(super) restarting_until: Option<Instant>,
     pub(super) left_at: Option<Instant>,
+    /// When a refutation was last sent out of turn.
+    pub(super) refuted_at: Option<Instant>,
     joined_at: Instant,
 }
 
@@ -185,6 +187,7 @@ impl Swim {
                 record: Record { generation, version: 0, name, address, meta, restarting: None },
                 restarting_until: None,
                 left_at: None,
+                refuted_at: None,
                 joined_at: now,
             },
             table: Table::default(),
@@ -374,21 +377,21 @@ impl Swim {
         self.learn_and(update, true);
     }
 
-    /// Takes an update and, if it is news, does what follows from it.
-    pub(super) fn learn_and(&mut self, update: &Update, spread: bool) {
+    /// Takes an update and, if it is news, does what follows from it. Whether it was.
+    pub(super) fn learn_and(&mut self, update: &Update, spread: bool) -> bool {
         let Update { id, key, age, .. } = *update;
         if id == self.own.id {
             self.hear_about_self(update);
-            return;
+            return false;
         }
         let is_tombstone = key.rank >= MemberState::Dead;
         // Everybody else forgets it now; taking it in again would keep it alive for ever.
         if is_tombstone && age >= self.options.tombstone_time {
-            return;
+            return false;
         }
         let is_news = self.table.get(id).is_none();
         if is_news && ((key.rank == MemberState::Alive && update.record.is_none()) || !self.has_room()) {
-            return;
+            return false;
         }
         let was_present = self.is_present(id);
         let changed = self.table.merge(self.now, update);
@@ -408,6 +411,7 @@ impl Swim {
             }
         }
         self.keep_order(id, was_present);
+        changed.key || changed.record
     }
 
     /// Changes an entry by a decision of this node alone.

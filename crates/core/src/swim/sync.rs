@@ -40,6 +40,8 @@ pub(super) struct Sync {
     /// The wait before the next try, while alone: doubled each time.
     join_wait: Duration,
     sync_at: Instant,
+    /// The mean wait before the next sync: short while syncs bring news, then doubled until `sync_interval`.
+    sync_wait: Duration,
     has_warned: bool,
 }
 
@@ -53,6 +55,7 @@ impl Sync {
             reconnect_at: now + join_wait,
             join_wait,
             sync_at: now + sync_in,
+            sync_wait: sync_in,
             has_warned: false,
         }
     }
@@ -81,7 +84,8 @@ impl Swim {
             self.reconnect();
         }
         if self.sync.sync_at <= now {
-            self.sync.sync_at = now + self.jittered(self.options.sync_interval);
+            self.sync.sync_wait = (self.sync.sync_wait * 2).min(self.options.sync_interval);
+            self.sync.sync_at = now + self.jittered(self.sync.sync_wait);
             self.outputs.push_back(super::Output::Discover);
             let partner = self.rng.pick(self.probe.order.members()).copied();
             if let Some((id, to)) = partner.and_then(|id| Some((id, self.table.get(id)?.address()?))) {
@@ -235,8 +239,15 @@ impl Swim {
     /// A page arrived; an unasked one was dropped before.
     pub(super) fn on_sync_response(&mut self, seq: Seq, next: Option<NodeId>, observed: SocketAddr, page: &[Update]) {
         let Some(exchange) = self.sync.exchanges.remove(&seq) else { return };
+        let mut has_news = false;
         for update in page {
-            self.learn_from_page(update, !exchange.is_join);
+            has_news |= self.learn_from_page(update, !exchange.is_join);
+        }
+        if has_news {
+            // Where one page brought news there may be more, above all while many join at once: what came while the pages were read stood
+            // perhaps on none of them.
+            self.sync.sync_wait = self.options.reconnect_interval.min(self.options.sync_interval);
+            self.sync.sync_at = self.sync.sync_at.min(self.now + self.jittered(self.sync.sync_wait));
         }
         self.compare_observed(observed);
         // Ids that do not grow would lead in a circle.
@@ -250,21 +261,21 @@ impl Swim {
         self.sync.exchanges.contains_key(&seq)
     }
 
-    /// A table may be out of date by as much as its owner was cut off. Where one says dead and the other does not, neither is believed: the subject
-    /// is asked, hears the accusation, and refutes it if it lives. If it does not, the next probe finds out.
-    fn learn_from_page(&mut self, update: &Update, spread: bool) {
-        let Some(entry) = self.table.get(update.id) else {
-            self.learn_and(update, spread);
-            return;
-        };
-        let (held, told) = (entry.known.key, update.key);
-        let told_dead = told.rank == MemberState::Dead && told > held && entry.is_present();
-        let held_dead = held.rank == MemberState::Dead && held > told && told.rank < MemberState::Dead;
-        if told_dead || held_dead {
-            self.verify(update);
-        } else {
-            self.learn_and(update, spread);
+    /// A table may be out of date by as much as its owner was cut off. Where one accuses or has given up and the other has not, neither is believed:
+    /// the subject is asked, hears the accusation, and refutes it if it lives. If it does not, the next probe finds out. Whether it was news.
+    fn learn_from_page(&mut self, update: &Update, spread: bool) -> bool {
+        let told = update.key;
+        if let Some(entry) = self.table.get(update.id) {
+            let held = entry.known.key;
+            let accuses = matches!(told.rank, MemberState::Suspect | MemberState::Dead) && told.rank != held.rank;
+            let is_accused = accuses && told > held && entry.is_present();
+            let is_given_up = entry.state() == MemberState::Dead && held > told && told.rank < MemberState::Dead;
+            if is_accused || is_given_up {
+                self.verify(update);
+                return false;
+            }
         }
+        self.learn_and(update, spread)
     }
 
     fn verify(&mut self, update: &Update) {
