@@ -1,8 +1,8 @@
 //! Dissemination: which updates ride on the next datagram.
 //!
 //! There is one slot per member, so the queue is bounded by the table however much happens; a newer update takes the older one's slot. Four
-//! lanes fill a datagram, in this order: what this node says about itself, what it holds about the receiver (so that the accused hears first), an
-//! accusation that the receiver shall settle, and then everybody's updates, the least sent first.
+//! lanes fill a datagram, in this order: what this node says about itself, what it holds about the receiver (so that the accused hears first), what
+//! the receiver needs at once to settle or drop an accusation, and then everybody's updates, the least sent first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,8 +85,8 @@ pub(super) struct Lanes {
     pub(super) introduce: bool,
     /// The receiver goes by a number that this node knows to be outdated.
     pub(super) correct: bool,
-    /// Something about the receiver that somebody else said.
-    pub(super) accusation: Option<Update>,
+    /// What the receiver ought to hear at once: an accusation by somebody else, or news that refute what it said.
+    pub(super) urgent: Vec<Update>,
 }
 
 impl Swim {
@@ -97,7 +97,7 @@ impl Swim {
         let count_max = self.options.piggyback_updates_max.unwrap_or(usize::MAX);
         let limit = self.options.retransmits_max(self.present());
 
-        // The first three lanes are at most one small update each and pass whatever the limit on the number is.
+        // The first three lanes are a few updates at most and pass whatever the limit on the number is.
         if lanes.introduce || self.queue.contains(self.own.id) {
             self.queue.sent(self.own.id, limit);
             self.add(&mut message, &mut left, self.own.update(self.now));
@@ -108,8 +108,8 @@ impl Swim {
             let update = entry.update(id, false, self.now);
             self.add(&mut message, &mut left, Update { record: None, ..update });
         }
-        if let Some(accusation) = lanes.accusation {
-            self.add(&mut message, &mut left, accusation);
+        for update in lanes.urgent {
+            self.add(&mut message, &mut left, update);
         }
 
         let mut sent = Vec::new();

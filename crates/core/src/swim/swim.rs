@@ -299,6 +299,7 @@ impl Swim {
             return;
         }
         let Message { body, updates } = message;
+        let urgent = self.refuting(&updates);
         // What is said comes before what is asked, so that the answer knows it already.
         match body {
             Body::SyncResponse { seq, next, observed } => {
@@ -323,7 +324,7 @@ impl Swim {
             self.reconsider(sender);
         }
 
-        let asker = Lanes { to: Some(sender), introduce: is_stranger, correct: is_outdated, accusation: None };
+        let asker = Lanes { to: Some(sender), introduce: is_stranger, correct: is_outdated, urgent };
         match body {
             Body::Ping { seq, target } => self.on_ping(from, seq, target, asker),
             Body::SyncRequest { seq, after } => self.on_sync_request(from, seq, after, asker),
@@ -334,6 +335,17 @@ impl Swim {
             Body::Gone { seq } => self.on_gone(sender, seq),
             Body::SyncResponse { .. } => {}
         }
+    }
+
+    /// What refutes the accusations among `updates` that are out of date. Their sender may be the last who has not heard, when nobody else passes
+    /// the news on any more.
+    fn refuting(&self, updates: &[Update]) -> Vec<Update> {
+        let refuting = |update: &Update| {
+            let entry = self.table.get(update.id)?;
+            let is_outdated = update.key.rank != MemberState::Alive && update.key < entry.known.key;
+            is_outdated.then(|| entry.update(update.id, false, self.now))
+        };
+        updates.iter().filter_map(refuting).take(REFUTING_MAX).collect()
     }
 
     fn on_ping(&mut self, from: SocketAddr, seq: Seq, target: Option<(NodeId, Generation)>, asker: Lanes) {
@@ -474,5 +486,7 @@ impl Swim {
     }
 }
 
+/// Refutations that an answer carries out of turn.
+const REFUTING_MAX: usize = 4;
 /// Below this an event loop is not late, only busy.
 const LATENESS_MIN: Duration = Duration::from_millis(10);

@@ -287,16 +287,12 @@ impl Swim {
         }
         let held = entry.known.key;
         let Some(to) = update.record.as_ref().map(|record| record.address).or(entry.address()) else { return };
-        let accusation = (told > held).then(|| Update { record: None, ..update.clone() });
+        let urgent = (told > held).then(|| Update { record: None, ..update.clone() }).into_iter().collect();
         self.table.note(id, |entry| entry.verified_at = Some(now));
         self.probe.order.prefer(id);
         let target = Some((id, held.generation.max(told.generation)));
         let seq = self.next_seq();
-        self.send(
-            to,
-            Body::Ping { seq, target },
-            Lanes { to: Some(id), introduce: true, accusation, ..Lanes::default() },
-        );
+        self.send(to, Body::Ping { seq, target }, Lanes { to: Some(id), introduce: true, urgent, ..Lanes::default() });
     }
 
     /// Others see this node elsewhere than it says. Nobody adopts what was observed (rule 34); a person is told, once.
