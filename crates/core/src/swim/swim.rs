@@ -137,6 +137,7 @@ impl Own {
     fn member(&self, now: Instant) -> Member {
         Member {
             id: self.id,
+            generation: self.key.generation,
             name: self.record.name.clone(),
             address: self.record.address,
             meta: self.record.meta.clone(),

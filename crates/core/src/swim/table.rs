@@ -67,6 +67,7 @@ impl Entry {
         let record = self.known.record.as_ref().filter(|_| self.visible)?;
         Some(Member {
             id,
+            generation: self.known.key.generation,
             name: record.name.clone(),
             address: record.address,
             meta: record.meta.clone(),
