@@ -39,6 +39,10 @@ pub(crate) struct Shared {
     pub stopped: watch::Sender<bool>,
     /// Apart from the view, because they change with every command.
     pub commit_index: AtomicU64,
+    /// Whether SIGTERM and Ctrl-C are this crate's affair.
+    pub handle_signals: bool,
+    /// Somebody who serves the application's requests handles the signals, and stops the node after them.
+    pub signals_taken: AtomicBool,
     /// The node is ending: nothing should wait for better times any more.
     pub ending: AtomicBool,
     events: Mutex<Option<broadcast::Sender<Event>>>,
@@ -79,6 +83,8 @@ impl Shared {
             attached: Mutex::default(),
             stopped: watch::Sender::new(false),
             commit_index: AtomicU64::new(0),
+            handle_signals: parts.handle_signals,
+            signals_taken: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
         }
@@ -130,4 +136,5 @@ pub(crate) struct SharedParts {
     pub serialization: Serialization,
     pub request_timeout: Duration,
     pub started: SystemTime,
+    pub handle_signals: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use rand::TryRng;
@@ -242,6 +243,7 @@ fn make_shared(options: &StartOptions, own: NodeId, address: SocketAddr) -> Shar
         serialization: options.serialization,
         request_timeout: options.request_timeout,
         started,
+        handle_signals: options.handle_signals,
     };
     Shared::new(parts, View { own, status, members: Arc::new([self_node.clone()]), self_node })
 }
@@ -337,6 +339,9 @@ fn say_what_runs(options: &StartOptions, endpoint: &Endpoint, address: SocketAdd
 /// SIGTERM and Ctrl-C stop the node as `shutdown()` does.
 fn stop_on_signals(shared: &Arc<Shared>) -> Result<(), StartError> {
     let push = |shared: &Shared, signal: &str| {
+        if shared.signals_taken.load(Ordering::SeqCst) {
+            return;
+        }
         tracing::info!(node = shared.node_name, "{signal}: stopping");
         // Refused only when the node has stopped already.
         let _ = shared.inbox.push(Request::Shutdown);

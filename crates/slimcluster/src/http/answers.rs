@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{self, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 
 use super::headers::OUTCOME;
 
@@ -25,7 +25,8 @@ pub(super) fn unknown(sentence: impl Display) -> Response {
 
 /// 502: someone answered who is not the leader that was asked, and may have done anything.
 pub(super) fn not_from_the_leader(authority: &str) -> Response {
-    let reason = format_args!("the answer from {authority} is not from the leader that was asked; the outcome is unknown");
+    let reason =
+        format_args!("the answer from {authority} is not from the leader that was asked; the outcome is unknown");
     with_outcome(text(StatusCode::BAD_GATEWAY, reason), "unknown")
 }
 
@@ -36,7 +37,10 @@ pub(super) fn misdirected() -> Response {
 
 /// 501: what is asked for cannot cross to another node.
 pub(super) fn not_delegable() -> Response {
-    text(StatusCode::NOT_IMPLEMENTED, "not applied: tunnels and WebSockets are not delegated; connect to the leader itself")
+    text(
+        StatusCode::NOT_IMPLEMENTED,
+        "not applied: tunnels and WebSockets are not delegated; connect to the leader itself",
+    )
 }
 
 /// 400: the request broke off.

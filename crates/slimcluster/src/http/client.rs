@@ -47,21 +47,19 @@ pub(super) struct Connection {
 /// Why there is no answer.
 pub(super) enum SendError {
     /// Not a byte of the request has left; here it is.
-    NotSent {
-        request: Box<Request<Body>>,
-        reason: String,
-    },
+    NotSent { request: Box<Request<Body>>, reason: String },
     /// It may have arrived.
-    Unknown {
-        reason: String,
-    },
+    Unknown { reason: String },
 }
 
 impl Client {
     /// Sends `request` to `authority` and waits for the head of the answer as long as `patience` allows. The connection carries the rest of the
     /// answer; give it back when that has arrived.
     pub async fn send(
-        &self, authority: &str, mut request: Request<Body>, patience: &Patience,
+        &self,
+        authority: &str,
+        mut request: Request<Body>,
+        patience: &Patience,
     ) -> Result<(Response<Incoming>, Connection), SendError> {
         // Ends: each turn takes a connection out of the pool, and a fresh one is the last.
         loop {
@@ -103,7 +101,8 @@ impl Client {
         }
         pool.idle.retain(|idle| !idle.sender.is_closed());
         // One that is about to become ready is left for the next request: waiting for it could take longer than a new one.
-        let position = pool.idle.iter().rposition(|idle| idle.sender.is_ready() && idle.since.elapsed() < IDLE_TIMEOUT)?;
+        let position =
+            pool.idle.iter().rposition(|idle| idle.sender.is_ready() && idle.since.elapsed() < IDLE_TIMEOUT)?;
         let sender = pool.idle.remove(position).sender;
         Some(Connection { sender, authority: Arc::clone(&pool.authority), pool: Arc::clone(&self.pool) })
     }
@@ -117,7 +116,10 @@ impl Client {
         // Options of comfort: without them requests are slower, or a vanished leader is noticed later.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES),
+            &TcpKeepalive::new()
+                .with_time(KEEPALIVE_TIME)
+                .with_interval(KEEPALIVE_INTERVAL)
+                .with_retries(KEEPALIVE_RETRIES),
         );
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| describe(authority, error))?;

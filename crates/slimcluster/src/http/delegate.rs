@@ -57,7 +57,10 @@ struct Shared {
 }
 
 impl DelegateToLeader {
-    pub(super) fn new(standpoint: Arc<dyn Standpoint>, selects: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        standpoint: Arc<dyn Standpoint>,
+        selects: impl Fn(&Request) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let shared = Shared {
             standpoint,
             selects: Box::new(selects),
@@ -172,7 +175,9 @@ impl DelegateToLeader {
             return Routed::Answered(answers::not_delegable());
         }
         let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
-            return Routed::Answered(answers::not_applied("not applied: too many requests are on their way to the leader"));
+            return Routed::Answered(answers::not_applied(
+                "not applied: too many requests are on their way to the leader",
+            ));
         };
         let (parts, body) = request.into_parts();
         let payload = match Payload::of(body).await {
@@ -256,7 +261,10 @@ impl Errand<'_> {
 
     /// Asks the node that is taken for the leader, once. The answer waits for the slot that it keeps until its end.
     async fn ask(
-        &mut self, cluster: ClusterUuid, leader: &KnownLeader, authority: &str,
+        &mut self,
+        cluster: ClusterUuid,
+        leader: &KnownLeader,
+        authority: &str,
     ) -> Result<impl FnOnce(OwnedSemaphorePermit) -> Response + use<>, Failure> {
         let Some(mut request) = outgoing(&self.parts, authority) else {
             return Err(Failure::NotAccepted(format!("the leader's advertised address {authority:?} cannot be used")));
@@ -338,6 +346,3 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Requests under way to the leader at a time, per layer: each holds a connection and at most 64 KiB of body. More than these are better refused
 /// at once than queued behind each other.
 const DELEGATED_MAX: usize = 1024;
-
-#[cfg(test)]
-mod tests;
