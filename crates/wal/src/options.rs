@@ -1,6 +1,8 @@
 //! What the caller decides about a store.
 
 use slimcluster_core::NodeId;
+#[cfg(feature = "mutants")]
+use slimcluster_core::mutants::Mutant;
 use slimcluster_core::types::StoreId;
 
 /// Sizes and bounds of a store. The sizes may differ from one open to the next.
@@ -13,9 +15,9 @@ pub struct Options {
     /// At most this many bytes of the newest runs are handed over by [`crate::Wal::open`] (the last run always;
     /// fewer where the log was cut near its end).
     pub tail_bytes_max: usize,
-    /// Leaves out the sync that ends recovery (rule 1), to show that the simulator notices.
+    /// A deliberate bug, to show that the simulator notices; [`Mutant::RecoverySyncSkipped`] is the one that applies here.
     #[cfg(feature = "mutants")]
-    pub skip_recovery_sync: bool,
+    pub mutant: Option<Mutant>,
 }
 
 impl Default for Options {
@@ -27,7 +29,7 @@ impl Default for Options {
             log_bytes_max: 1 << 30,
             tail_bytes_max: 32 << 20,
             #[cfg(feature = "mutants")]
-            skip_recovery_sync: false,
+            mutant: None,
         }
     }
 }

@@ -161,7 +161,7 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
 
 #[cfg(feature = "mutants")]
 fn is_recovery_sync_skipped(options: &Options) -> bool {
-    options.skip_recovery_sync
+    options.mutant == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped)
 }
 
 #[cfg(not(feature = "mutants"))]
