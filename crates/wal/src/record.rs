@@ -7,7 +7,7 @@ use crate::device::Window;
 use crate::error::WalError;
 
 /// Bytes before the body.
-pub(crate) const HEADER_BYTES: usize = 56;
+pub(crate) const HEADER_BYTES: usize = 64;
 /// Every record starts at a multiple of this.
 pub(crate) const ALIGNMENT: u64 = 8;
 
@@ -48,6 +48,8 @@ pub(crate) struct Header {
     pub use_number: u64,
     pub offset: u64,
     pub batch: u64,
+    /// The write number of the hard state in force: one that is older than its own log says is damaged.
+    pub hard_state_number: u64,
     pub previous: u32,
     pub kind: u8,
     pub flags: u8,
@@ -64,6 +66,7 @@ impl Header {
             use_number: fields.u64()?,
             offset: fields.u64()?,
             batch: fields.u64()?,
+            hard_state_number: fields.u64()?,
             previous: fields.u32()?,
             kind: fields.take::<1>()?[0],
             flags: fields.take::<1>()?[0],
@@ -121,13 +124,23 @@ pub(crate) struct RecordWriter {
     store: StoreId,
     use_number: u64,
     batch: u64,
+    hard_state_number: u64,
     previous: u32,
 }
 
 impl RecordWriter {
-    /// A writer of the records of `batch` that follow the record with checksum `previous`. `buffer` goes to `start` in its segment.
-    pub fn new(buffer: BytesMut, start: u64, store: StoreId, use_number: u64, batch: u64, previous: u32) -> Self {
-        RecordWriter { buffer, start, store, use_number, batch, previous }
+    /// A writer of the batch that follows `link`, under the hard state of write `hard_state_number`. `buffer` goes to `start` in its
+    /// segment.
+    pub fn new(
+        buffer: BytesMut,
+        start: u64,
+        store: StoreId,
+        use_number: u64,
+        link: Link,
+        hard_state_number: u64,
+    ) -> Self {
+        let (batch, previous) = (link.next_batch(), link.crc);
+        RecordWriter { buffer, start, store, use_number, batch, hard_state_number, previous }
     }
 
     /// Adds a record whose body `put` appends; returns its offset in the segment.
@@ -139,6 +152,7 @@ impl RecordWriter {
         self.buffer.put_u64_le(self.use_number);
         self.buffer.put_u64_le(offset);
         self.buffer.put_u64_le(self.batch);
+        self.buffer.put_u64_le(self.hard_state_number);
         self.buffer.put_u32_le(self.previous);
         self.buffer.put_u8(kind as u8);
         self.buffer.put_u8(if last { FLAG_LAST } else { 0 });

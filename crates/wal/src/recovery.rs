@@ -186,9 +186,8 @@ fn create(
     let header = segment::Header { store: fresh.store, use_number: number, number, length };
     let mut buffer = BytesMut::new();
     header.encode(&mut buffer);
-    let checkpoint = Checkpoint::new(hard_state.number(), HardState::default(), &LogSummary::default());
-    let link = Link::START;
-    let mut writer = RecordWriter::new(buffer, 0, fresh.store, number, link.next_batch(), link.crc);
+    let checkpoint = Checkpoint::new(HardState::default(), &LogSummary::default());
+    let mut writer = RecordWriter::new(buffer, 0, fresh.store, number, Link::START, hard_state.number());
     writer.push(RecordKind::Checkpoint, true, |body| checkpoint.encode(body))?;
     first.write_all(&writer.buffer, 0)?;
     first.sync()?;

@@ -9,7 +9,7 @@ use slimcluster_core::{GroupId, Index};
 
 use crate::error::WalError;
 use crate::index::{Location, RunIndex};
-use crate::record::{Fields, RecordKind};
+use crate::record::RecordKind;
 use crate::scan::Found;
 use crate::segment::Checkpoint;
 
@@ -18,7 +18,7 @@ pub(crate) struct Replay {
     pub log: LogSummary,
     pub index: RunIndex,
     pub tail: Tail,
-    /// The highest write number of the hard state that a record names, with the place that does.
+    /// The highest write number of the hard state that a record names.
     pub hard_state_number: u64,
     /// Whether the last record is an empty one.
     pub ends_empty: bool,
@@ -34,13 +34,13 @@ impl Replay {
     /// Adds a record. One that cannot follow what came before it is damage, however well it verifies.
     pub fn record(&mut self, found: &Found<'_>) -> Result<(), WalError> {
         let damaged = |what: String| Err(found.file.damaged(found.header.offset, what));
-        self.ends_empty = false;
+        self.ends_empty = found.kind == RecordKind::Empty;
+        self.hard_state_number = self.hard_state_number.max(found.header.hard_state_number);
         match found.kind {
             RecordKind::Checkpoint => {
                 let Some(checkpoint) = Checkpoint::decode(found.body) else {
                     return damaged("the checkpoint cannot be read".to_owned());
                 };
-                self.hard_state_number = self.hard_state_number.max(checkpoint.hard_state_number);
                 // The base changes with the identity, and only while the log is empty: before the first run there is nothing
                 // to compare with.
                 let log = &self.log;
@@ -49,11 +49,9 @@ impl Replay {
                 }
             }
             RecordKind::Empty => {
-                let Some(number) = Fields(found.body).u64() else {
-                    return damaged("an empty batch cannot be read".to_owned());
-                };
-                self.hard_state_number = self.hard_state_number.max(number);
-                self.ends_empty = true;
+                if !found.body.is_empty() {
+                    return damaged("an empty batch that is not empty".to_owned());
+                }
             }
             RecordKind::Splice => {
                 let run = match Run::decode(Bytes::copy_from_slice(found.body)) {

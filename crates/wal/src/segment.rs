@@ -97,8 +97,6 @@ impl Header {
 /// The state before the first batch of a segment: what a reader needs who no longer has the earlier segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// The write number of the hard state in force.
-    pub hard_state_number: u64,
     pub hard_state: HardState,
     pub base: LogId,
     pub base_chain: u64,
@@ -107,15 +105,8 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub fn new(hard_state_number: u64, hard_state: HardState, log: &LogSummary) -> Self {
-        Checkpoint {
-            hard_state_number,
-            hard_state,
-            base: log.base(),
-            base_chain: log.base_chain(),
-            last: log.last(),
-            chain: log.chain(),
-        }
+    pub fn new(hard_state: HardState, log: &LogSummary) -> Self {
+        Checkpoint { hard_state, base: log.base(), base_chain: log.base_chain(), last: log.last(), chain: log.chain() }
     }
 
     pub fn encode(&self, out: &mut BytesMut) {
@@ -130,7 +121,7 @@ impl Checkpoint {
             last_index: self.last.index.0,
             chain: self.chain,
         };
-        let record = CheckpointRecord { hard_state_number: self.hard_state_number, groups: vec![group] };
+        let record = CheckpointRecord { groups: vec![group] };
         out.put_slice(&record.encode_to_vec());
     }
 
@@ -142,7 +133,6 @@ impl Checkpoint {
             None => None,
         };
         Some(Checkpoint {
-            hard_state_number: record.hard_state_number,
             hard_state: HardState { term: Term(group.term), vote },
             base: LogId::new(Term(group.base_term), Index(group.base_index)),
             base_chain: group.base_chain,
@@ -154,9 +144,7 @@ impl Checkpoint {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CheckpointRecord {
-    #[prost(uint64, tag = "1")]
-    hard_state_number: u64,
-    #[prost(message, repeated, tag = "2")]
+    #[prost(message, repeated, tag = "1")]
     groups: Vec<GroupRecord>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use slimcluster_core::storage::{Identity, KnownPeer, LogSummary, Recovered, Write};
 use slimcluster_core::{GroupId, HardState, Run};
 
@@ -253,7 +253,7 @@ impl Wal {
             return Ok(());
         }
 
-        let before = Checkpoint::new(self.parts.hard_state.number(), self.parts.hard_state.state(), &self.parts.log);
+        let before = Checkpoint::new(self.parts.hard_state.state(), &self.parts.log);
         for body in bodies {
             if let Body::Splice(run) = body {
                 replay::splice(&mut self.parts.log, run).map_err(WalError::Invariant)?;
@@ -289,13 +289,10 @@ impl Wal {
         before: &Checkpoint,
     ) -> Result<(RecordWriter, u64), WalError> {
         let parts = &mut self.parts;
-        let (store, link) = (parts.identity.store, parts.link);
+        let (store, link, hard_state_number) = (parts.identity.store, parts.link, parts.hard_state.number());
         if room == Room::Current {
-            let start = parts.current.used;
-            return Ok((
-                RecordWriter::new(buffer, start, store, parts.current.number, link.next_batch(), link.crc),
-                start,
-            ));
+            let (start, number) = (parts.current.used, parts.current.number);
+            return Ok((RecordWriter::new(buffer, start, store, number, link, hard_state_number), start));
         }
         let Some(Next { number, file, zeroed: length }) = parts.next.take() else {
             return Err(WalError::Invariant("the next segment was not prepared".to_owned()));
@@ -303,7 +300,7 @@ impl Wal {
         parts.closed_bytes += parts.current.length;
         parts.current = Current { number, file, length, used: 0 };
         segment::Header { store, use_number: number, number, length }.encode(&mut buffer);
-        let mut writer = RecordWriter::new(buffer, 0, store, number, link.next_batch(), link.crc);
+        let mut writer = RecordWriter::new(buffer, 0, store, number, link, hard_state_number);
         writer.push(RecordKind::Checkpoint, false, |body| before.encode(body))?;
         Ok((writer, 0))
     }
@@ -321,8 +318,7 @@ impl Wal {
                     locations.push(Location { segment, offset, end, first: run.first(), last: run.last() });
                 }
                 Body::Empty => {
-                    let number = self.parts.hard_state.number();
-                    writer.push(RecordKind::Empty, last, |body| body.put_u64_le(number))?;
+                    writer.push(RecordKind::Empty, last, |_| {})?;
                 }
             }
         }
@@ -418,7 +414,7 @@ impl Body<'_> {
     fn len(&self) -> usize {
         match self {
             Body::Splice(run) => run.encoded_len(),
-            Body::Empty => 8,
+            Body::Empty => 0,
         }
     }
 }
