@@ -40,12 +40,12 @@ impl Directory {
 
     pub fn open(&self, name: &str) -> Result<StoreFile, WalError> {
         let file = self.disk.open(name).map_err(|error| self.failed("open", name, error))?;
-        Ok(StoreFile { directory: self.clone(), name: name.into(), file })
+        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file })
     }
 
     pub fn create(&self, name: &str) -> Result<StoreFile, WalError> {
         let file = self.disk.create(name).map_err(|error| self.failed("create", name, error))?;
-        Ok(StoreFile { directory: self.clone(), name: name.into(), file })
+        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file })
     }
 
     pub fn remove(&self, name: &str) -> Result<(), WalError> {
@@ -83,10 +83,10 @@ impl Directory {
     }
 }
 
-/// An open file of a store.
+/// An open file of a store. It does not keep the directory's lock: a reader may outlive the writer.
 #[derive(Clone)]
 pub(crate) struct StoreFile {
-    directory: Directory,
+    directory: Arc<str>,
     name: Arc<str>,
     file: Arc<dyn DiskFile>,
 }
@@ -152,15 +152,16 @@ impl StoreFile {
     }
 
     pub fn damaged(&self, offset: u64, what: impl Into<String>) -> WalError {
-        self.directory.damaged(&self.name, offset, what)
+        let (directory, file) = (self.directory.to_string(), self.name.to_string());
+        WalError::Damaged(Damage { directory, file, offset, what: what.into() })
     }
 
     pub fn unknown_version(&self, version: u32) -> WalError {
-        WalError::Version { directory: self.directory.path(), file: self.name.to_string(), version }
+        WalError::Version { directory: self.directory.to_string(), file: self.name.to_string(), version }
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> WalError {
-        self.directory.failed(operation, &self.name, source)
+        WalError::Io { directory: self.directory.to_string(), file: self.name.to_string(), operation, source }
     }
 }
 
