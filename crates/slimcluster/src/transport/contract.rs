@@ -25,7 +25,7 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// What a transport must know to bind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct BindOptions {
     /// The user accepts that other hosts can reach the node without encryption. Unless this is set, a transport refuses with

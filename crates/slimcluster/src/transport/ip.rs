@@ -177,8 +177,13 @@ impl DatagramSocket for Datagrams {
             SocketAddr::V4(v4) if self.v6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
             other => other,
         };
-        self.socket.try_send_to(bytes, to).map(|_| ())
+        send(&self.socket, bytes, to)
     }
+}
+
+/// Sends at once or not at all. Asks the kernel itself: the event loop learns that a new socket is writable only in its next turn.
+pub(super) fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    SockRef::from(socket).send_to(bytes, &to.into()).map(drop)
 }
 
 pub(super) fn receive(

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::MulticastSocket;
-use super::ip::receive;
+use super::ip::{receive, send};
 use crate::error::StartError;
 
 /// The port of announcements unless another is given.
@@ -95,8 +95,8 @@ impl MulticastSocket for Multicast {
     fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
         let mut result = Err(io::ErrorKind::NotConnected.into());
         for sender in &self.senders {
-            match sender.try_send_to(bytes, self.to) {
-                Ok(_) => result = Ok(()),
+            match send(sender, bytes, self.to) {
+                Ok(()) => result = Ok(()),
                 Err(error) if result.is_err() => result = Err(error),
                 Err(_) => {}
             }
