@@ -181,14 +181,7 @@ impl ClusterBuilder {
             check_advertise(advertise)?;
         }
         if let Some(http) = &self.advertise_http {
-            check_address_text("advertise_http", http)?;
-            if !is_plain(http, HTTP_BYTES_MAX) {
-                return Err(StartError::option(
-                    "advertise_http",
-                    http,
-                    format!("give HOST:PORT of at most {HTTP_BYTES_MAX} bytes"),
-                ));
-            }
+            check_http(http)?;
         }
         if self.request_timeout < REQUEST_TIMEOUT_MIN || self.request_timeout > REQUEST_TIMEOUT_MAX {
             return Err(StartError::option(
@@ -237,6 +230,15 @@ fn check_text(option: &'static str, text: &str, remedy: &str) -> Result<(), Star
         return Ok(());
     };
     Err(StartError::option(option, text, format!("{problem}; {remedy}")))
+}
+
+/// `HOST:PORT`, short enough to travel with every member's record.
+pub(crate) fn check_http(address: &str) -> Result<(), StartError> {
+    check_address_text("advertise_http", address)?;
+    if is_plain(address, HTTP_BYTES_MAX) {
+        return Ok(());
+    }
+    Err(StartError::option("advertise_http", address, format!("give HOST:PORT of at most {HTTP_BYTES_MAX} bytes")))
 }
 
 /// `HOST` or `HOST:PORT`, where HOST may be a bare IPv6 address when no port is given.

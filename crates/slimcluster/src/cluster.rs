@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use slimcluster_core::NodeId;
-use slimcluster_core::machine::Typed;
+use slimcluster_core::machine::{CODEC_USER_MIN, Codec, Typed};
 
 use crate::StateMachine;
-use crate::builder::ClusterBuilder;
+use crate::builder::{ClusterBuilder, check_http};
 use crate::driver::{Request, Shared};
 use crate::error::{LeaveError, ReplicateError};
 use crate::events::Events;
@@ -117,7 +117,31 @@ impl Cluster {
     /// # Errors
     /// Nothing changed.
     pub async fn replicate<S: StateMachine>(&self, name: impl Into<String>) -> Result<Replicated<S>, ReplicateError> {
-        let name = name.into();
+        self.attach(name.into(), Typed::new(), None)
+    }
+
+    /// As [`Cluster::replicate`], writing commands with a codec of the application's own. Every node must be given it, or apply halts there.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn replicate_with<S: StateMachine, C: Codec<S::Command> + Clone>(
+        &self,
+        name: impl Into<String>,
+        codec: C,
+    ) -> Result<Replicated<S>, ReplicateError> {
+        if codec.id() < CODEC_USER_MIN {
+            return Err(ReplicateError::Codec { id: codec.id() });
+        }
+        let machine = Typed::<S>::with_codecs(vec![Box::new(codec.clone())]);
+        self.attach(name.into(), machine, Some(Arc::new(codec)))
+    }
+
+    fn attach<S: StateMachine>(
+        &self,
+        name: String,
+        machine: Typed<S>,
+        codec: Option<Arc<dyn Codec<S::Command>>>,
+    ) -> Result<Replicated<S>, ReplicateError> {
         let shared = self.shared();
         if !shared.consensus {
             return Err(ReplicateError::NoConsensus);
@@ -125,25 +149,33 @@ impl Cluster {
         if name.is_empty() || name.len() > MACHINE_NAME_BYTES_MAX {
             return Err(ReplicateError::Name { name, bytes_max: MACHINE_NAME_BYTES_MAX });
         }
-        let mut machines = shared.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        let machine = match machines.get(&name) {
-            Some(attached) => match attached.downcast_ref::<Typed<S>>() {
-                Some(machine) => machine.clone(),
+        let mut attached = shared.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let machine = match attached.get(&name) {
+            Some(known) => match known.downcast_ref::<Typed<S>>() {
+                Some(known) => known.clone(),
                 None => return Err(ReplicateError::OtherType { name }),
             },
             None => {
-                let machine = Typed::<S>::new();
                 let request = Request::Register { name: name.clone(), machine: Box::new(machine.clone()) };
                 shared.inbox.push(request).map_err(|_| ReplicateError::ShuttingDown)?;
-                machines.insert(name.clone(), Box::new(machine.clone()) as Box<dyn Any + Send + Sync>);
+                attached.insert(name.clone(), Box::new(machine.clone()) as Box<dyn Any + Send + Sync>);
                 machine
             }
         };
-        Ok(Replicated::new(self.clone(), name, machine))
+        Ok(Replicated::new(self.clone(), name, machine, codec))
     }
 
-    /// Says where this node's HTTP interface is reached from now on, as `HOST:PORT`; none if it has none. Members see it.
+    /// What this node has refused so far, by reason, with how often: malformed, foreign or oversized messages and the like.
+    pub fn dropped(&self) -> Vec<(String, u64)> {
+        self.shared().view.load().dropped.to_vec()
+    }
+
+    /// Says where this node's HTTP interface is reached from now on, as `HOST:PORT`; none if it has none. Members see it. What cannot be an
+    /// address is not advertised, with a warning in the log.
     pub fn advertise_http(&self, address: Option<String>) {
+        if let Some(Err(error)) = address.as_deref().map(check_http) {
+            return tracing::warn!(node = self.node_name(), "{error}");
+        }
         // A node that has stopped advertises nothing.
         let _ = self.shared().inbox.push(Request::Advertise(address));
     }

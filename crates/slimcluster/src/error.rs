@@ -118,6 +118,12 @@ pub enum ReplicateError {
         /// The name.
         name: String,
     },
+    /// The codec has an id that is kept for the library's own.
+    #[error("the codec id {id} is refused: a codec of your own takes an id from 128 to 255")]
+    Codec {
+        /// The id.
+        id: u8,
+    },
     /// The node is stopping or has stopped.
     #[error("the node is stopping")]
     ShuttingDown,

@@ -32,7 +32,7 @@ pub use events::{Event, EventKind, Events};
 pub use membership::{Membership, StaticMembers, Swim};
 pub use replicated::Replicated;
 pub use serialization::{Json, Protobuf, Serialization};
-pub use slimcluster_core::machine::{ApplyContext, StateMachine};
+pub use slimcluster_core::machine::{ApplyContext, Codec, CodecError, StateMachine};
 pub use slimcluster_core::{ClusterUuid, CommandId, Durability, Index, LogTime, NodeId, Term, WallTime};
 pub use status::{Leader, Member, MemberState, Role, Stage, Status};
 pub use storage::{Memory, Storage, Wal};

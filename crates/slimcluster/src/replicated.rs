@@ -21,11 +21,18 @@ pub struct Replicated<S: StateMachine> {
     cluster: Cluster,
     name: Arc<str>,
     machine: Typed<S>,
+    /// The application's own, if it has one.
+    codec: Option<Arc<dyn Codec<S::Command>>>,
 }
 
 impl<S: StateMachine> Replicated<S> {
-    pub(crate) fn new(cluster: Cluster, name: String, machine: Typed<S>) -> Self {
-        Replicated { cluster, name: name.into(), machine }
+    pub(crate) fn new(
+        cluster: Cluster,
+        name: String,
+        machine: Typed<S>,
+        codec: Option<Arc<dyn Codec<S::Command>>>,
+    ) -> Self {
+        Replicated { cluster, name: name.into(), machine, codec }
     }
 
     /// The name that it was attached under.
@@ -46,9 +53,10 @@ impl<S: StateMachine> Replicated<S> {
     /// may have been applied, and [`Replicated::resubmit`] finds out.
     pub async fn submit(&self, command: S::Command) -> Result<S::Reply, SubmitError> {
         let shared = self.cluster.shared();
-        let (codec, encoded) = match shared.serialization {
-            Serialization::Protobuf => (machine::CODEC_POSTCARD, machine::Postcard.encode(&command)),
-            Serialization::Json => (machine::CODEC_JSON, machine::Json.encode(&command)),
+        let (codec, encoded) = match (&self.codec, shared.serialization) {
+            (Some(codec), _) => (codec.id(), codec.encode(&command)),
+            (None, Serialization::Protobuf) => (machine::CODEC_POSTCARD, machine::Postcard.encode(&command)),
+            (None, Serialization::Json) => (machine::CODEC_JSON, machine::Json.encode(&command)),
         };
         let command = encoded.map_err(|error| Refused::Codec(error.to_string()))?;
         let machine = self.machine_id(shared).await?;
@@ -151,7 +159,12 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 impl<S: StateMachine> Clone for Replicated<S> {
     fn clone(&self) -> Self {
-        Replicated { cluster: self.cluster.clone(), name: Arc::clone(&self.name), machine: self.machine.clone() }
+        Replicated {
+            cluster: self.cluster.clone(),
+            name: Arc::clone(&self.name),
+            machine: self.machine.clone(),
+            codec: self.codec.clone(),
+        }
     }
 }
 

@@ -37,6 +37,24 @@ async fn three(data: &Path) -> Vec<(Cluster, Replicated<Counter>)> {
     nodes
 }
 
+/// Three nodes of a fixed list: no SWIM, and nobody to wait for.
+async fn three_of_a_list(data: &Path) -> Vec<(Cluster, Replicated<Counter>)> {
+    let ports = [free_port().await, free_port().await, free_port().await];
+    let mut nodes = Vec::new();
+    for (name, port) in ["n1", "n2", "n3"].into_iter().zip(ports) {
+        let cluster = builder(name, data)
+            .transport(IpTransport::port(port))
+            .membership(StaticMembers::new(ports.map(|port| format!("localhost:{port}"))))
+            .consensus(Raft::initial_names(["n1", "n2", "n3"]))
+            .start()
+            .await
+            .unwrap();
+        let counter = cluster.replicate::<Counter>("counter").await.unwrap();
+        nodes.push((cluster, counter));
+    }
+    nodes
+}
+
 #[tokio::test]
 async fn a_durable_cluster_survives_its_leader_and_finds_it_again_elsewhere() {
     let data = tempfile::tempdir().unwrap();
@@ -123,7 +141,7 @@ async fn nodes_find_each_other_by_multicast_alone() {
 #[tokio::test]
 async fn bad_bytes_hurt_nobody() {
     let data = tempfile::tempdir().unwrap();
-    let nodes = three(data.path()).await;
+    let nodes = three_of_a_list(data.path()).await;
     leader(&nodes[0].0).await;
     let target: SocketAddr = nodes[0].0.self_node().address;
 
@@ -159,7 +177,7 @@ async fn bad_bytes_hurt_nobody() {
 #[tokio::test]
 async fn a_leader_under_load_acknowledges_each_command_once() {
     let data = tempfile::tempdir().unwrap();
-    let nodes = three(data.path()).await;
+    let nodes = three_of_a_list(data.path()).await;
     leader(&nodes[0].0).await;
     let clients: Vec<_> = (0..64)
         .map(|client| {

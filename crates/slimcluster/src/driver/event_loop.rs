@@ -84,6 +84,11 @@ impl Arrivals {
         self.0.dropped.set(self.0.dropped.get() + 1);
     }
 
+    /// Datagrams dropped here so far.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.get()
+    }
+
     /// Waits until the loop has taken enough of what arrived.
     pub async fn wait_for_room(&self) {
         while self.0.bytes.get() >= ARRIVED_BYTES_MAX {
@@ -237,15 +242,14 @@ impl EventLoop {
         stop_by: &mut Option<Instant>,
     ) -> Turn {
         let now = self.clock.now();
+        // Before anything that may become an entry: peers forward commands, too.
+        self.node.handle(now, Input::WallTime(wall_time()));
         for arrival in self.io.arrivals.take() {
             self.arrived(now, arrival);
         }
         let waiting = self.shared.inbox.take();
         for report in waiting.reports {
             self.node.handle(now, report);
-        }
-        if !waiting.requests.is_empty() {
-            self.node.handle(now, Input::WallTime(wall_time()));
         }
         for request in waiting.requests {
             match request {
@@ -273,7 +277,7 @@ impl EventLoop {
             }
         }
         self.io.links.flush();
-        publisher.view(now, &self.node);
+        publisher.view(now, &self.node, self.io.arrivals.dropped());
         turn
     }
 

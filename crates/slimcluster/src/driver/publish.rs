@@ -39,7 +39,7 @@ impl Publisher {
     }
 
     /// Publishes the snapshots, where they have changed.
-    pub fn view(&mut self, now: Instant, node: &Node) {
+    pub fn view(&mut self, now: Instant, node: &Node, datagrams_dropped: u64) {
         let mut status = node.status();
         self.shared.commit_index.store(status.commit.0, Ordering::Relaxed);
         let indices = (std::mem::take(&mut status.commit), std::mem::take(&mut status.applied));
@@ -57,7 +57,9 @@ impl Publisher {
         let mut view = make_view(node, &self.shared, status);
         if !refresh {
             view.members = Arc::clone(&before.members);
+            view.dropped = Arc::clone(&before.dropped);
         } else {
+            view.dropped = dropped(node, datagrams_dropped);
             (self.members_at, self.members_changed) = (now, false);
         }
         let differs = changed || !same_members(&before.members, &view.members);
@@ -172,6 +174,7 @@ pub(super) fn make_view(node: &Node, shared: &Shared, status: io::Status) -> Vie
         },
         self_node: self_node.unwrap_or_else(|| shared.view.load().self_node.clone()),
         members: members.into(),
+        dropped: Arc::default(),
     }
 }
 
@@ -191,6 +194,12 @@ fn make_leader(node: &Node, members: &[Member], leader: io::LeaderInfo) -> Leade
         http: member.and_then(|member| member.http.clone()),
         is_self: leader.id == node.id(),
     }
+}
+
+/// What was refused, by reason.
+fn dropped(node: &Node, datagrams: u64) -> Arc<[(String, u64)]> {
+    let own = (datagrams > 0).then(|| ("datagram: too long, or the node was too busy".to_owned(), datagrams));
+    node.drops().map(|(reason, count)| (reason.to_owned(), count)).chain(own).collect()
 }
 
 /// Whether nothing but `last_seen` differs.

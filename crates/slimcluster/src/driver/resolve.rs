@@ -37,6 +37,7 @@ impl Sources {
         }
         let (sources, running, arrivals) = (Rc::clone(&self.sources), Rc::clone(&self.running), self.arrivals.clone());
         tokio::task::spawn_local(async move {
+            let _running = Running(running);
             let mut found: Vec<SocketAddr> = Vec::new();
             for source in sources.iter() {
                 found.extend(source.ask().await);
@@ -44,9 +45,17 @@ impl Sources {
             found.sort_unstable();
             found.dedup();
             found.truncate(ADDRESSES_MAX);
-            running.replace(false);
             arrivals.push(Input::Discovered(found));
         });
+    }
+}
+
+/// A question is under way; also over when a source of the application panics.
+struct Running(Rc<RefCell<bool>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.replace(false);
     }
 }
 

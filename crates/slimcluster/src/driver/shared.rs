@@ -64,6 +64,8 @@ pub(crate) struct View {
     pub status: Status,
     pub members: Arc<[Member]>,
     pub self_node: Member,
+    /// What was refused so far, by reason.
+    pub dropped: Arc<[(String, u64)]>,
 }
 
 impl Shared {

@@ -1,5 +1,6 @@
 //! Brings a node up, in an order in which a refusal leaves nothing behind.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,6 +64,8 @@ pub(crate) async fn start(options: StartOptions) -> Result<Arc<Shared>, StartErr
 
 /// The node's thread.
 fn run(options: StartOptions, report: oneshot::Sender<Result<Arc<Shared>, StartError>>) {
+    // Dropped last, also when this thread panics: nobody may wait for ever for a node that is gone.
+    let ended = Ended::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // For reading the log back and for resolving names; a name server that hangs must not hold up the former.
@@ -73,7 +76,7 @@ fn run(options: StartOptions, report: oneshot::Sender<Result<Arc<Shared>, StartE
         Err(error) => return drop(report.send(Err(StartError::Thread(error)))),
     };
     let local = LocalSet::new();
-    let shared = local.block_on(&runtime, async {
+    local.block_on(&runtime, async {
         match open(options).await {
             Ok(event_loop) => {
                 let shared = Arc::clone(&event_loop.shared);
@@ -81,21 +84,29 @@ fn run(options: StartOptions, report: oneshot::Sender<Result<Arc<Shared>, StartE
                     // Whoever called start() has given up, so nobody could ever stop the node.
                     let _ = shared.inbox.push(Request::Shutdown);
                 }
+                ended.0.replace(Some(shared));
                 event_loop.run().await;
-                Some(shared)
             }
-            Err(error) => {
-                // Nobody waits for the refusal any more, then.
-                let _ = report.send(Err(error));
-                None
-            }
+            // If sending fails, nobody waits for the refusal any more.
+            Err(error) => drop(report.send(Err(error))),
         }
     });
     // Sockets are released with the tasks that hold them, before anyone is told that they are free.
     drop(local);
     runtime.shutdown_background();
-    if let Some(shared) = shared {
-        shared.stopped.send_replace(true);
+}
+
+/// Tells everybody, when it is dropped, that the node has ended.
+#[derive(Default)]
+struct Ended(RefCell<Option<Arc<Shared>>>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.inbox.close();
+            shared.end_events();
+            shared.stopped.send_replace(true);
+        }
     }
 }
 
@@ -245,7 +256,7 @@ fn make_shared(options: &StartOptions, own: NodeId, address: SocketAddr) -> Shar
         started,
         handle_signals: options.handle_signals,
     };
-    Shared::new(parts, View { own, status, members: Arc::new([self_node.clone()]), self_node })
+    Shared::new(parts, View { own, status, members: Arc::new([self_node.clone()]), self_node, dropped: Arc::default() })
 }
 
 /// Where others reach this node (rule 34).
@@ -272,10 +283,12 @@ async fn advertised(options: &StartOptions, endpoint: &Endpoint) -> Result<Socke
         .collect();
     usable.sort_by_key(IpAddr::is_ipv6);
     let ip = usable.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    tracing::warn!(
-        "bound to every interface without a seed to tell which address others reach: advertising {ip}; \
-         call .advertise(..) if that is wrong"
-    );
+    if usable.len() > 1 {
+        tracing::warn!(
+            "bound to every interface, and no seed tells which address others reach: advertising {ip}; \
+             call .advertise(..) if that is wrong"
+        );
+    }
     Ok(SocketAddr::new(ip, bound.port()))
 }
 
