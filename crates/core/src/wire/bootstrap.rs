@@ -42,7 +42,7 @@ pub(super) struct HelloRecord {
     /// 1 fresh, 2 promised, 3 formed, 4 may only join.
     #[prost(uint32, tag = "5")]
     claim: u32,
-    /// Empty when fresh.
+    /// When fresh: the set that it sees, if any.
     #[prost(bytes = "vec", tag = "6")]
     #[serde(with = "hex")]
     uuid: Vec<u8>,
@@ -130,7 +130,7 @@ impl TryFrom<BootstrapRecord> for Message {
 impl From<&Hello> for HelloRecord {
     fn from(hello: &Hello) -> Self {
         let (claim, uuid, members, is_alone) = match &hello.claim {
-            Claim::Fresh => (1, None, Vec::new(), false),
+            Claim::Fresh { sees } => (1, sees.as_ref(), Vec::new(), false),
             Claim::Promised { uuid } => (2, Some(uuid), Vec::new(), false),
             Claim::Formed { uuid, members } => (3, Some(uuid), to_ids(members), false),
             Claim::JoinOnly { uuid, is_alone } => (4, Some(uuid), Vec::new(), *is_alone),
@@ -156,7 +156,8 @@ impl TryFrom<HelloRecord> for Hello {
             return Err(());
         }
         let claim = match record.claim {
-            1 => Claim::Fresh,
+            1 if record.uuid.is_empty() => Claim::Fresh { sees: None },
+            1 => Claim::Fresh { sees: Some(uuid(record.uuid)?) },
             2 => Claim::Promised { uuid: uuid(record.uuid)? },
             3 => Claim::Formed { uuid: uuid(record.uuid)?, members: ids(record.members)? },
             4 => Claim::JoinOnly { uuid: uuid(record.uuid)?, is_alone: record.is_alone },
@@ -212,7 +213,8 @@ mod tests {
         let (uuid, id) = (ClusterUuid(0x11), NodeId(0xab));
         let (u, i) = ("0".repeat(30) + "11", "0".repeat(30) + "ab");
         let cases = [
-            (hello(Claim::Fresh), "0a0c0a026e3110031801200228 01".to_owned()),
+            (hello(Claim::Fresh { sees: None }), "0a0c0a026e3110031801200228 01".to_owned()),
+            (hello(Claim::Fresh { sees: Some(uuid) }), format!("0a1e0a026e3110031801200228 01 3210{u}")),
             (hello(Claim::Promised { uuid }), format!("0a1e0a026e3110031801200228 02 3210{u}")),
             (
                 hello(Claim::Formed { uuid, members: vec![id] }),

@@ -93,7 +93,8 @@ impl Bootstrap {
     /// When to say `Timeout`; possibly at once.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.writing.is_none();
-        let settle = self.settling.as_ref().filter(|_| idle).map(|(_, since)| *since + self.options.settle_for());
+        let settling = self.settling.as_ref().filter(|(set, _)| idle && self.all_see(set));
+        let settle = settling.map(|(_, since)| *since + self.options.settle_for());
         let release = self.missing.values().min().filter(|_| idle).map(|since| *since + self.options.release);
         let alone = self.alone_since.filter(|_| !self.is_alone).map(|since| since + self.options.release);
         let resend = (self.is_unsettled() && !self.peers.is_empty()).then_some(self.resend_at);
@@ -103,7 +104,7 @@ impl Bootstrap {
     /// What this node says of itself in a handshake.
     pub fn hello(&self) -> Hello {
         let claim = match &self.identity.phase {
-            Phase::Fresh => Claim::Fresh,
+            Phase::Fresh => Claim::Fresh { sees: self.settling.as_ref().map(|(set, _)| self.uuid_of(set)) },
             Phase::Promised(set) => Claim::Promised { uuid: self.uuid_of(set) },
             Phase::Formed { uuid, baseline } => {
                 Claim::Formed { uuid: *uuid, members: baseline.nodes().iter().map(|node| node.id).collect() }
@@ -165,7 +166,7 @@ impl Bootstrap {
                     *known = hello;
                 }
                 // A formed node says nothing by itself, so it answers those who are still asking.
-                let asks = matches!(known.claim, Claim::Fresh | Claim::Promised { .. });
+                let asks = matches!(known.claim, Claim::Fresh { .. } | Claim::Promised { .. });
                 if asks && matches!(self.identity.phase, Phase::Formed { .. }) {
                     self.send(from, Message::Hello(self.hello()));
                 }
@@ -237,6 +238,7 @@ impl Bootstrap {
         }
         if let Some((set, since)) = &self.settling
             && self.now.since(*since) >= self.options.settle_for()
+            && self.all_see(set)
         {
             let phase = Phase::Promised(set.clone());
             self.write(phase);
@@ -272,7 +274,16 @@ impl Bootstrap {
     }
 
     fn review_fresh(&mut self) -> Result<(), String> {
-        let settling = self.settling.take();
+        let before = self.settling.take();
+        let result = self.look_for_set(&before);
+        if before.map(|(set, _)| set) != self.settling.as_ref().map(|(set, _)| set.clone()) {
+            self.revision += 1;
+            self.broadcast();
+        }
+        result
+    }
+
+    fn look_for_set(&mut self, before: &Option<(Configuration, Instant)>) -> Result<(), String> {
         let formed = self.formed_peers();
         if formed.len() > 1 {
             return Err(two_clusters(&self.identity.cluster_id, formed.keys()));
@@ -296,9 +307,22 @@ impl Bootstrap {
             return Ok(());
         }
         let set = Configuration::new(nodes).map_err(|error| error.to_string())?;
-        let since = settling.filter(|(settled, _)| *settled == set).map_or(self.now, |(_, since)| since);
-        self.settling = Some((set, since));
+        let unchanged = before.as_ref().filter(|(settled, _)| *settled == set);
+        self.settling = Some((set, unchanged.map_or(self.now, |(_, since)| *since)));
         Ok(())
+    }
+
+    /// Whether all members of `set` would promise it now, or have. A promise that one of them will not match would bind its maker
+    /// for the release time, and while the others give up theirs it would stand in their way: they would take turns for ever.
+    fn all_see(&self, set: &Configuration) -> bool {
+        let uuid = self.uuid_of(set);
+        set.nodes().iter().filter(|node| node.id != self.identity.node).all(|node| {
+            match self.peers.get(&node.id).map(|peer| &peer.claim) {
+                Some(Claim::Fresh { sees }) => *sees == Some(uuid),
+                Some(Claim::Promised { uuid: theirs }) => *theirs == uuid,
+                _ => false,
+            }
+        })
     }
 
     /// The nodes that could form the cluster now, this one included. An error when somebody must change something first.
@@ -309,7 +333,7 @@ impl Bootstrap {
             return Err(format!("this node is named {:?}, which is not among the initial names", options.name));
         }
         for (id, peer) in &self.peers {
-            if !matches!(peer.claim, Claim::Fresh | Claim::Promised { .. }) || !options.admits(&peer.name) {
+            if !matches!(peer.claim, Claim::Fresh { .. } | Claim::Promised { .. }) || !options.admits(&peer.name) {
                 continue;
             }
             if let Some(other) = nodes.iter().find(|node| node.name == peer.name) {
@@ -349,9 +373,10 @@ impl Bootstrap {
         let (own, uuid) = (self.identity.node, self.uuid_of(set));
         self.promised.insert(own);
         for node in set.nodes().iter().filter(|node| node.id != own) {
-            // An id promises once: a member that has promised another set, or may only join, can never complete this one.
+            // An id promises once: a member that has promised another set, or is about to, or may only join, will not complete
+            // this one.
             let is_present = match self.peers.get(&node.id).map(|peer| &peer.claim) {
-                Some(Claim::Fresh) => true,
+                Some(Claim::Fresh { sees }) => sees.is_none_or(|theirs| theirs == uuid),
                 Some(Claim::Promised { uuid: theirs }) if *theirs == uuid => {
                     self.promised.insert(node.id);
                     true
@@ -399,7 +424,7 @@ impl Bootstrap {
         }
         self.alone_since.get_or_insert(self.now);
         let forgets = |peer: &Hello| match peer.claim {
-            Claim::Fresh | Claim::Promised { .. } => true,
+            Claim::Fresh { .. } | Claim::Promised { .. } => true,
             Claim::JoinOnly { is_alone, .. } => is_alone,
             Claim::Formed { .. } => false,
         };
@@ -486,7 +511,6 @@ impl Bootstrap {
     }
 
     fn start_write(&mut self, identity: Identity) {
-        self.settling = None;
         self.writing = Some(identity.clone());
         self.outputs.push_back(Output::WriteIdentity(identity));
     }

@@ -23,7 +23,10 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
     /// It has promised nothing and met nobody who is formed.
-    Fresh,
+    Fresh {
+        /// The hash of the set that it would promise, if it sees one.
+        sees: Option<ClusterUuid>,
+    },
     /// It has promised the set whose hash this is.
     Promised {
         /// The hash.

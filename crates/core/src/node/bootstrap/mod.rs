@@ -1,12 +1,13 @@
 //! Bootstrap: how the first cluster comes to be, exactly once (rules 22-25).
 //!
 //! There is no coordinator and no `initialize()`. Every node is told how many nodes to expect. A node that has direct links to
-//! exactly that many eligible ones, itself included, for a moment without a change, *promises*: it writes the set down and says so.
+//! exactly that many eligible ones, itself included, for a moment without a change, and hears that they all see the same, *promises*
+//! that set: it writes it down and says so.
 //! A promise is exclusive, and a node id makes one in its life. Whoever knows that all members of a set have promised it knows that
 //! the cluster exists: its identity is the hash of the set, its first log entry is the set as configuration.
 //!
 //! ```text
-//!              N eligible, 1 s unchanged          all N promised it
+//!           N see each other, 1 s unchanged       all N promised it
 //!   Fresh ────────────────────────────► Promised ───────────────────► Formed
 //!     │ ▲                                  │                             │
 //!     │ └──── new id ◄─── a member missing for 30 s                      │
@@ -31,9 +32,11 @@
 //! ceil(N/2) ids of the old set are known to be given up without having formed it: the rest is no majority, so the old set is dead
 //! wherever it may have formed, and a node that has formed it starts afresh when it hears of that.
 //!
-//! Three details that the rules leave open are decided here:
+//! Four details that the rules leave open are decided here:
 //!
-//! * A member that has promised another set, or only joins, is *missing*: its id can never complete ours.
+//! * A node promises only what all members say that they see too. Otherwise two camps can each promise what the other is about to
+//!   give up, in turns and for ever (the model found this).
+//! * A member that has promised another set, sees another set, or only joins, is *missing*: its id will not complete ours.
 //! * A node that never promised, but stands in a set that another gave up, takes a new id at once: thus the giving up of a set gets
 //!   its ceil(N/2) voices even if only one member had promised. It promised nothing, so it need not wait for anyone.
 //! * A node that gave a set up and meets a node that has formed it writes `JoinOnly` only when it sees a majority of the set formed.

@@ -33,7 +33,8 @@ impl Bootstrap {
             self.peers
                 .values()
                 .filter(|peer| {
-                    matches!(peer.claim, Claim::Fresh | Claim::Promised { .. }) && self.options.admits(&peer.name)
+                    matches!(peer.claim, Claim::Fresh { .. } | Claim::Promised { .. })
+                        && self.options.admits(&peer.name)
                 })
                 .map(|peer| peer.name.as_str()),
         );
