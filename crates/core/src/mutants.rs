@@ -9,7 +9,8 @@
 pub enum Mutant {
     /// Raft: a vote is answered at once, and term and vote reach the disk only with the next entries (rule 9).
     VoteNotPersisted,
-    /// Raft: an entry of an earlier term commits by counting replicas (paper 5.4.2, Figure 8).
+    /// Raft: an entry of an earlier term commits by counting replicas, and no no-op is put behind it (paper 5.4.2,
+    /// Figure 8).
     OwnTermCommit,
     /// Raft: a node acknowledges, and counts for itself, what its disk has not confirmed (rules 8-10).
     AckBeforeDurable,

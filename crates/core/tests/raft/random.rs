@@ -30,7 +30,7 @@ fn tight() -> Options {
     }
 }
 
-pub fn run(rng_seed: u64, steps: u32) -> Tally {
+pub fn run(rng_seed: u64, steps: u32, sabotage: impl Fn(&mut Options)) -> Tally {
     let mut rng = Random::new(rng_seed);
     let standings: &[Standing] = match rng.below(6) {
         0 => &[Standing::Voter],
@@ -39,13 +39,16 @@ pub fn run(rng_seed: u64, steps: u32) -> Tally {
         4 => &[Standing::Voter, Standing::Voter, Standing::Voter, Standing::Learner],
         _ => &[Standing::Voter, Standing::Voter, Standing::Outgoing, Standing::Incoming, Standing::Demoting],
     };
-    let options = if rng.chance(2, 3) { tight() } else { Options::lan() };
+    let mut options = if rng.chance(2, 3) { tight() } else { Options::lan() };
+    sabotage(&mut options);
     let mut cluster = Cluster::new(standings, options, rng_seed);
     cluster.automatic = Automatic { sync: false, apply: false, fetch: false };
     let ids = cluster.ids();
     // Some seeds are rough, some nearly quiet: each kind reaches other states.
     let loss = rng.below(20);
     let crashes = rng.below(8);
+    let pace = if rng.chance(1, 2) { 12_000 } else { 100_000 };
+    let delivery = 15 + rng.below(40);
     let mut cut: Option<NodeId> = None;
 
     for _ in 0..steps {
@@ -56,6 +59,9 @@ pub fn run(rng_seed: u64, steps: u32) -> Tally {
         let id = ids[rng.below(ids.len() as u64) as usize];
         match rng.below(100) {
             0..50 => {
+                if rng.below(50) > delivery {
+                    continue;
+                }
                 if cluster.network.is_empty() {
                     continue;
                 }
@@ -78,7 +84,7 @@ pub fn run(rng_seed: u64, steps: u32) -> Tally {
             66..72 => cluster.apply(id),
             72..78 => cluster.fetch(id),
             78..86 => {
-                let until = cluster.now + Duration::from_micros(rng.below(12_000));
+                let until = cluster.now + Duration::from_micros(rng.below(pace));
                 cluster.advance_to(until);
             }
             86..94 => {
@@ -102,7 +108,7 @@ pub fn run(rng_seed: u64, steps: u32) -> Tally {
                 let peer = ids[rng.below(ids.len() as u64) as usize];
                 cluster.handle(id, Input::LeaderGone(peer));
             }
-            98 => cut = rng.chance(1, 3).then_some(id),
+            98 => cut = rng.chance(2, 3).then(|| cluster.leader().filter(|_| rng.chance(1, 2)).unwrap_or(id)),
             _ => {
                 if !cluster.is_up(id) {
                     cluster.start(id);
@@ -159,7 +165,7 @@ fn random_histories_keep_every_invariant_and_end_in_agreement() {
     let (first, seeds) = first.map_or((0, seeds), |seed| (seed, 1));
     let mut sum = Tally::default();
     for rng_seed in first..first + seeds {
-        let result = std::panic::catch_unwind(|| run(rng_seed, 4000));
+        let result = std::panic::catch_unwind(|| run(rng_seed, 4000, |_| {}));
         let Ok(tally) = result else { panic!("seed {rng_seed} failed; RAFT_SEED={rng_seed} replays it") };
         sum.applied += tally.applied;
         sum.terms += tally.terms;
@@ -171,5 +177,22 @@ fn random_histories_keep_every_invariant_and_end_in_agreement() {
             sum.applied > seeds * 20 && sum.terms > seeds * 3 && sum.reads > seeds,
             "too quiet to prove much: {sum:?}"
         );
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn every_mutant_is_caught() {
+    use slimcluster_core::mutants::Mutant;
+
+    let mutants =
+        [Mutant::VoteNotPersisted, Mutant::OwnTermCommit, Mutant::AckBeforeDurable, Mutant::VoteTermNotCompared];
+    for mutant in mutants {
+        let is_caught = |rng_seed: &u64| {
+            std::panic::catch_unwind(|| run(*rng_seed, 4000, |options| options.mutant = Some(mutant))).is_err()
+        };
+        let caught = (0..20_000).find(is_caught);
+        println!("{mutant}: caught by seed {caught:?}");
+        assert!(caught.is_some(), "{mutant} survives");
     }
 }
