@@ -46,5 +46,7 @@ mod headers;
 mod ops;
 mod serve;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub use delegate::{DelegateToLeader, DelegateToLeaderService};
