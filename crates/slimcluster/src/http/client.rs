@@ -4,7 +4,6 @@
 //! or if the connection was found closed before the first byte of the request was written: then hyper hands the request itself back, untouched. Whatever
 //! else goes wrong, the leader may have seen it. Nothing is repeated here, no redirect is followed.
 
-use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -148,7 +147,7 @@ impl Connection {
     }
 }
 
-fn describe(authority: &str, error: impl Display + std::error::Error) -> String {
+fn describe(authority: &str, error: impl std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{authority}: {error}: {source}"),
         None => format!("{authority}: {error}"),
