@@ -172,3 +172,72 @@ pub fn is_usable(address: SocketAddr) -> bool {
 pub fn is_plain(text: &str, bytes_max: usize) -> bool {
     text.len() <= bytes_max && !text.chars().any(|c| c.is_control() || c == '"' || c == '\\')
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state() -> impl Strategy<Value = MemberState> {
+        prop::sample::select(&[MemberState::Alive, MemberState::Suspect, MemberState::Dead, MemberState::Left][..])
+    }
+
+    /// Small numbers, so that equal ones are frequent. A record is what its owner wrote under its number, the same for everybody.
+    fn known() -> impl Strategy<Value = Known> {
+        let record = prop::option::of((0..3_u64, 0..3_u64));
+        (0..3_u64, 0..3_u64, state(), record).prop_map(|(generation, incarnation, rank, record)| Known {
+            key: Key::alive(Generation(generation), Incarnation(incarnation)).seen_as(rank),
+            record: record.map(|(generation, version)| Record {
+                generation: Generation(generation),
+                version,
+                name: format!("{generation}.{version}"),
+                address: SocketAddr::from(([10, 0, 0, 1], 1)),
+                meta: Meta::default(),
+                restarting: None,
+            }),
+        })
+    }
+
+    fn merged(a: &Known, b: &Known) -> Known {
+        let mut result = a.clone();
+        let changed = result.merge(b.key, b.record.as_ref());
+        assert_eq!((changed.key, changed.record), (result.key != a.key, result.record != a.record));
+        result
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_commutative_associative_and_idempotent(a in known(), b in known(), c in known()) {
+            prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+            prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+            prop_assert_eq!(merged(&a, &a), a.clone());
+            prop_assert_eq!(merged(&merged(&a, &b), &b), merged(&a, &b));
+        }
+    }
+
+    #[test]
+    fn the_order_is_generation_then_left_then_incarnation_then_rank() {
+        let key =
+            |generation, incarnation, rank| Key::alive(Generation(generation), Incarnation(incarnation)).seen_as(rank);
+        use MemberState::{Alive, Dead, Left, Suspect};
+        let ascending = [
+            key(1, 0, Alive),
+            key(1, 0, Suspect),
+            key(1, 0, Dead),
+            key(1, 1, Alive),
+            key(1, 9, Dead),
+            key(1, 0, Left),
+            key(1, 3, Left),
+            key(2, 0, Alive),
+        ];
+        assert!(ascending.is_sorted());
+    }
+
+    #[test]
+    fn usable_addresses() {
+        let usable = |text: &str| is_usable(text.parse().unwrap());
+        assert!(usable("127.0.0.1:1") && usable("10.0.0.1:65535") && usable("[::1]:1") && usable("[fe80::1]:1"));
+        assert!(!usable("[::ffff:224.0.0.1]:1") && !usable("0.0.0.0:1") && !usable("10.0.0.1:0"));
+    }
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::dissemination::Lanes;
+use super::table::Entry;
 use super::{Body, MemberState, Seq, Swim};
 use crate::random::Random;
 use crate::{Generation, Instant, NodeId};
@@ -151,22 +152,19 @@ impl Swim {
     fn begin(&mut self) {
         self.probe.next_at = None;
         let Some(target) = self.probe.order.next(&mut self.rng) else { return };
-        let found = self
-            .table
-            .get(target)
-            .and_then(|entry| Some((entry.address()?, entry.known.key.generation, entry.address_stale)));
-        let Some((address, generation, address_stale)) = found else {
+        let found = self.table.get(target).and_then(|entry| Some((entry.address()?, entry.known.key.generation)));
+        let Some((address, generation)) = found else {
             // Whoever is in the order has an address; were it otherwise, the next one has its turn.
             self.probe.next_at = Some(self.now + self.options.probe_interval);
             return;
         };
         let seq = self.next_seq();
         let mut indirect_at = self.now + self.options.probe_timeout;
-        if address_stale {
+        if let Some(to) = self.direct_address(target) {
+            self.ping(to, target, generation, seq);
+        } else {
             // Somebody else lives there: only others may know where the target is.
             indirect_at = self.now;
-        } else {
-            self.ping(address, target, generation, seq);
         }
         self.probe.round = Some(Round {
             seq,
@@ -184,10 +182,9 @@ impl Swim {
     /// Asks up to k others, and the target itself once more: a single lost datagram shall not cost a suspicion where there are no others.
     fn ask_others(&mut self) {
         let Some(Round { seq, target, generation, address, .. }) = self.probe.round else { return };
-        let helpful = |id: &NodeId| {
-            let alive = self.table.get(*id).is_some_and(|entry| entry.state() == MemberState::Alive);
-            *id != target && alive
-        };
+        // A member that has taken over the target's address cannot know more than it has said already.
+        let is_helpful = |entry: &Entry| entry.state() == MemberState::Alive && entry.address() != Some(address);
+        let helpful = |id: &NodeId| *id != target && self.table.get(*id).is_some_and(is_helpful);
         let mut relays: Vec<NodeId> = self.probe.order.members().iter().copied().filter(helpful).collect();
         self.rng.shuffle(&mut relays);
         relays.truncate(self.options.indirect_probes);
@@ -197,8 +194,8 @@ impl Swim {
                 self.send(to, Body::PingReq { seq, target }, lanes);
             }
         }
-        if self.table.get(target).is_some_and(|entry| !entry.address_stale) {
-            self.ping(address, target, generation, seq);
+        if let Some(to) = self.direct_address(target) {
+            self.ping(to, target, generation, seq);
         }
         if let Some(round) = &mut self.probe.round {
             round.relays = relays;
@@ -219,6 +216,12 @@ impl Swim {
     pub(super) fn ping(&mut self, to: SocketAddr, target: NodeId, generation: Generation, seq: Seq) {
         let lanes = Lanes { to: Some(target), ..Lanes::default() };
         self.send(to, Body::Ping { seq, target: Some((target, generation)) }, lanes);
+    }
+
+    /// Where `id` may be pinged; none where somebody else, perhaps this very node, lives at the address that it had.
+    pub(super) fn direct_address(&self, id: NodeId) -> Option<SocketAddr> {
+        let entry = self.table.get(id).filter(|entry| !entry.address_stale)?;
+        entry.address().filter(|address| *address != self.own.record.address)
     }
 
     /// An answer to a probe, to a relayed probe, or to a good-bye.
@@ -263,8 +266,8 @@ impl Swim {
         if self.probe.relays.len() >= RELAYS_MAX {
             return;
         }
-        let Some(entry) = self.table.get(target).filter(|entry| entry.visible && !entry.address_stale) else { return };
-        let Some(address) = entry.address() else { return };
+        let Some(entry) = self.table.get(target).filter(|entry| entry.visible) else { return };
+        let Some(address) = self.direct_address(target) else { return };
         let generation = entry.known.key.generation;
         let seq = self.next_seq();
         let expires_at = now + self.options.probe_interval;

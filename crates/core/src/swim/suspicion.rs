@@ -125,7 +125,7 @@ impl Swim {
     /// A ping for the sake of what rides on it; no answer is awaited.
     fn tell(&mut self, id: NodeId) {
         let Some(entry) = self.table.get(id) else { return };
-        let Some(to) = entry.address() else { return };
+        let Some(to) = self.direct_address(id) else { return };
         let generation = entry.known.key.generation;
         let seq = self.next_seq();
         self.ping(to, id, generation, seq);
