@@ -67,7 +67,7 @@ pub enum WalError {
         reason: String,
     },
     /// The system refused an operation on the directory.
-    #[error("cannot {operation} {directory}/{file}: {source}")]
+    #[error("cannot {operation} {}: {source}", place(directory, file))]
     Io {
         /// The directory.
         directory: String,
@@ -87,6 +87,11 @@ pub enum WalError {
         /// The earlier failure.
         reason: String,
     },
+}
+
+/// The path of a file, or of the directory itself.
+fn place(directory: &str, file: &str) -> String {
+    if file.is_empty() { directory.to_owned() } else { format!("{directory}/{file}") }
 }
 
 impl WalError {

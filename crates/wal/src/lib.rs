@@ -35,13 +35,16 @@ mod index;
 mod reader;
 mod wal;
 
+mod inspect;
 mod recovery;
 mod replay;
 mod scan;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{Damage, WalError};
+pub use inspect::{Inspection, Seen, SegmentSummary, inspect};
 pub use options::{FreshIds, Options};
 pub use reader::WalReader;
+pub use record::RecordKind;
 pub use std_disk::StdDisk;
 pub use wal::{Space, Wal};

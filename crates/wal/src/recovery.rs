@@ -13,6 +13,7 @@ use crate::device::Directory;
 use crate::error::WalError;
 use crate::hard_state::{self, HardStateFile};
 use crate::identity::{self, IdentityFile};
+use crate::inspect::Seen;
 use crate::options::{FreshIds, Options};
 use crate::reader::{Live, Shared};
 use crate::record::{Link, RecordKind, RecordWriter};
@@ -42,7 +43,7 @@ pub(crate) fn open(
     if !names.iter().any(|name| name == identity::NAME) {
         create(&directory, &options, cluster_id, fresh, &names)?;
     }
-    let found = find(&directory, &directory.list()?, options.tail_bytes_max, &mut |_, _| Ok(()))?;
+    let found = find(&directory, &directory.list()?, options.tail_bytes_max, &mut |_| {})?;
     let expected = cluster_id.to_owned();
     if found.identity.identity.cluster_id != expected {
         let found = found.identity.identity.cluster_id;
@@ -60,24 +61,39 @@ pub(crate) struct Contents {
     pub end: End,
 }
 
-/// Reads and verifies the whole store, changing nothing. `visit` sees every record and the log after it.
+/// Reads and verifies the whole store, changing nothing. `visit` sees what is sound, as it is read.
 pub(crate) fn find(
     directory: &Directory,
     names: &[String],
     tail_bytes_max: usize,
-    visit: &mut dyn FnMut(&scan::Found<'_>, &Replay) -> Result<(), WalError>,
+    visit: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Contents, WalError> {
+    if !names.iter().any(|name| name == identity::NAME) {
+        return Err(directory.damaged(identity::NAME, 0, "the file is missing"));
+    }
     let identity = IdentityFile::read(directory)?;
+    visit(Seen::Identity(&identity.identity));
     let store = identity.identity.store;
     if !names.iter().any(|name| name == hard_state::NAME) {
         return Err(directory.damaged(hard_state::NAME, 0, "the file of term and vote is missing"));
     }
     let hard_state = HardStateFile::open(directory, store)?;
+    visit(Seen::HardState { state: hard_state.state(), number: hard_state.number() });
     let segments = scan::segments(directory, names)?;
     let mut replay = Replay::new(identity.identity.phase.founding_log(GroupId::DEFAULT), tail_bytes_max);
     let end = scan::log(directory, store, &segments, &mut |record| {
         replay.record(&record)?;
-        visit(&record, &replay)
+        let header = &record.header;
+        visit(Seen::Record {
+            segment: record.segment,
+            offset: header.offset,
+            bytes: header.end() - header.offset,
+            batch: header.batch,
+            ends_batch: header.is_last(),
+            kind: record.kind,
+            run: replay.tail.last().filter(|_| record.kind == RecordKind::Splice),
+        });
+        Ok(())
     })?;
     // Each file says how far the others had come when it was last written: one that is behind has lost something.
     let log_batch = hard_state.log_batch().max(identity.log_batch);

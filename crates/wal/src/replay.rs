@@ -114,6 +114,11 @@ impl Tail {
         }
     }
 
+    /// The newest run.
+    pub fn last(&self) -> Option<&Run> {
+        self.runs.back()
+    }
+
     pub fn into_runs(self) -> Vec<Run> {
         self.runs.into()
     }
