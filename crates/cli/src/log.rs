@@ -1,5 +1,7 @@
 //! `slimcluster log`: what a data directory holds, read while no node uses it. Nothing is changed.
 
+use std::fmt::Arguments;
+use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,14 +32,19 @@ fn look(directory: &Path, prints_all: bool) -> ExitCode {
             return ExitCode::from(CANNOT_LOOK);
         }
     };
-    let mut printer = Printer { prints_all, records: 0, bytes: 0, batches: 0 };
-    match slimcluster_wal::inspect(Arc::new(disk), &mut |seen| printer.seen(seen)) {
-        Ok(inspection) => {
-            printer.end(&inspection);
-            ExitCode::SUCCESS
-        }
+    let out = BufWriter::new(io::stdout().lock());
+    let mut printer = Printer { out, prints_all, records: 0, bytes: 0, batches: 0 };
+    let result = slimcluster_wal::inspect(Arc::new(disk), &mut |seen| printer.seen(seen));
+    match &result {
+        Ok(inspection) => printer.end(inspection),
+        Err(WalError::Damaged(_)) => printer.totals(),
+        Err(_) => {}
+    }
+    // Before the reason on the other stream, so that the two stand in order. A reader who has gone wants nothing more.
+    let _ = printer.out.flush();
+    match result {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error @ WalError::Damaged(_)) => {
-            printer.totals();
             eprintln!("{error}");
             ExitCode::FAILURE
         }
@@ -54,6 +61,7 @@ fn look(directory: &Path, prints_all: bool) -> ExitCode {
 
 /// Prints what is seen, and counts it.
 struct Printer {
+    out: BufWriter<StdoutLock<'static>>,
     prints_all: bool,
     records: u64,
     bytes: u64,
@@ -63,68 +71,87 @@ struct Printer {
 impl Printer {
     fn seen(&mut self, seen: Seen<'_>) {
         match seen {
-            Seen::Identity(identity) => print_identity(identity),
-            Seen::HardState { state, number } => print_hard_state(state, number),
+            Seen::Identity(identity) => self.identity(identity),
+            Seen::HardState { state, number } => self.hard_state(state, number),
             Seen::Record { segment, offset, bytes, batch, ends_batch, kind, run } => {
                 self.records += 1;
                 self.bytes += bytes;
                 self.batches += u64::from(ends_batch);
                 if self.prints_all {
-                    let end = if ends_batch { "." } else { "" };
+                    let end = if ends_batch { ", its last" } else { "" };
                     let run = run.map(describe_run).unwrap_or_default();
-                    println!("log {segment:>4} {offset:>10}  batch {batch}{end}  {kind:?}  {bytes} bytes{run}");
+                    self.line(format_args!(
+                        "record:      segment {segment} at {offset}, {bytes} bytes, batch {batch}{end}: {kind:?}{run}"
+                    ));
                 }
             }
         }
     }
 
-    fn totals(&self) {
-        println!("verified:    {} records in {} batches, {} bytes", self.records, self.batches, self.bytes);
+    fn identity(&mut self, identity: &Identity) {
+        self.line(format_args!("node:        {}", identity.node));
+        self.line(format_args!("store:       {}", identity.store));
+        self.line(format_args!("cluster id:  {}", identity.cluster_id));
+        self.line(format_args!("generation:  {}", identity.generation));
+        let phase = match &identity.phase {
+            Phase::Fresh => "fresh, part of no cluster".to_owned(),
+            Phase::Promised(set) => format!("promised to form a cluster of {}", names(set)),
+            Phase::Formed { uuid, baseline } => format!("formed {uuid} with {}", names(baseline)),
+            Phase::JoinOnly { uuid } => format!("may only join {uuid}"),
+        };
+        self.line(format_args!("phase:       {phase}"));
+        for abandoned in &identity.abandoned {
+            let count = abandoned.set.len();
+            self.line(format_args!("abandoned:   a promise among {count} nodes, as {}", abandoned.node));
+        }
     }
 
-    fn end(&self, inspection: &Inspection) {
+    fn hard_state(&mut self, state: HardState, number: u64) {
+        let vote = state.vote.map_or("nobody".to_owned(), |node| node.to_string());
+        self.line(format_args!("hard state:  term {}, voted for {vote} (write {number})", state.term));
+    }
+
+    fn totals(&mut self) {
+        let (records, batches, bytes) = (self.records, self.batches, self.bytes);
+        self.line(format_args!("verified:    {records} records, {batches} batches, {bytes} bytes"));
+    }
+
+    fn end(&mut self, inspection: &Inspection) {
         if self.prints_all {
             for segment in &inspection.segments {
-                println!("segment:     {}, {} of {} bytes used", segment.name, segment.used, segment.length);
+                let (name, used, length) = (&segment.name, segment.used, segment.length);
+                self.line(format_args!("segment:     {name}, {used} of {length} bytes used"));
             }
             for peer in &inspection.peers {
-                println!("peer:        {} {:?} at {}, generation {}", peer.id, peer.name, peer.address, peer.generation);
+                let (id, name, address) = (peer.id, &peer.name, peer.address);
+                self.line(format_args!("peer:        {id} {name:?} at {address}, generation {}", peer.generation));
             }
         }
-        let log = &inspection.log;
-        println!("log:         entries {} to {}, the last of term {}", log.base().index.next(), log.last().index, log.last().term);
+        let (base, last) = (inspection.log.base(), inspection.log.last());
+        if base == last {
+            self.line(format_args!("log:         empty, after entry {}", base.index));
+        } else {
+            let first = base.index.next();
+            self.line(format_args!("log:         entries {first} to {}, the last of term {}", last.index, last.term));
+        }
         self.totals();
         if inspection.has_torn_tail {
-            println!("torn tail:   bytes of a batch that was never acknowledged; the next start cuts them");
+            self.line(format_args!(
+                "torn tail:   bytes of a batch that was never acknowledged; the next start cuts them"
+            ));
         }
-        println!("no damage");
+        self.line(format_args!("no damage"));
     }
-}
 
-fn print_identity(identity: &Identity) {
-    println!("node:        {}", identity.node);
-    println!("store:       {}", identity.store);
-    println!("cluster id:  {}", identity.cluster_id);
-    println!("generation:  {}", identity.generation);
-    match &identity.phase {
-        Phase::Fresh => println!("phase:       fresh, part of no cluster"),
-        Phase::Promised(set) => println!("phase:       promised to form a cluster of {}", names(set)),
-        Phase::Formed { uuid, baseline } => println!("phase:       formed {uuid} with {}", names(baseline)),
-        Phase::JoinOnly { uuid } => println!("phase:       may only join {uuid}"),
-    }
-    for abandoned in &identity.abandoned {
-        println!("abandoned:   a promise among {} nodes, as {}", abandoned.set.len(), abandoned.node);
+    /// A reader who has gone, as after `| head`, wants nothing more: that is no failure.
+    fn line(&mut self, line: Arguments<'_>) {
+        let _ = writeln!(self.out, "{line}");
     }
 }
 
 fn names(configuration: &Configuration) -> String {
     let names: Vec<&str> = configuration.nodes().iter().map(|node| node.name.as_str()).collect();
     names.join(", ")
-}
-
-fn print_hard_state(state: HardState, number: u64) {
-    let vote = state.vote.map_or("nobody".to_owned(), |node| node.to_string());
-    println!("hard state:  term {}, voted for {vote} (write {number})", state.term);
 }
 
 fn describe_run(run: &Run) -> String {

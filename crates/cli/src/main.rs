@@ -1,10 +1,12 @@
-//! The command-line tool of SlimCluster: look at a running cluster from outside.
+//! The command-line tool of SlimCluster: look at a running cluster from outside, and at the data of a node that is not running.
 //!
-//! Reading order: [`http`] (one GET), [`view`] (what a node says of its cluster, as text).
+//! Reading order: [`http`] (one GET), [`view`] (what a node says of its cluster, as text), [`log`] (what a data directory holds).
 
 mod http;
+mod log;
 mod view;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -12,7 +14,7 @@ use clap::{Parser, Subcommand};
 use http::Url;
 use view::ClusterView;
 
-/// Looks at a running cluster.
+/// Looks at a running cluster, or at the data of a node that is not running.
 #[derive(Parser)]
 #[command(name = "slimcluster", version)]
 struct Arguments {
@@ -34,14 +36,28 @@ enum Command {
         #[arg(long)]
         url: Url,
     },
+    /// Reads the data directory of a node that is not running; changes nothing.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Subcommand)]
+enum LogCommand {
+    /// Prints what the directory holds: identity, term and vote, every record. Exit code 1 on damage, 2 when it cannot be read.
+    Inspect {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// Verifies every record. Exit code 1 on damage, 2 when the directory cannot be read.
+    Verify {
+        /// The data directory.
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(code) => code,
         Err(reason) => {
             eprintln!("{reason}");
             ExitCode::FAILURE
@@ -49,9 +65,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<String, String> {
+fn run(command: Command) -> Result<ExitCode, String> {
     match command {
-        Command::Status { url } => Ok(ClusterView::fetch(&url)?.status()),
-        Command::Members { url } => Ok(ClusterView::fetch(&url)?.members_table()),
+        Command::Status { url } => print!("{}", ClusterView::fetch(&url)?.status()),
+        Command::Members { url } => print!("{}", ClusterView::fetch(&url)?.members_table()),
+        Command::Log(LogCommand::Inspect { directory }) => return Ok(log::inspect(&directory)),
+        Command::Log(LogCommand::Verify { directory }) => return Ok(log::verify(&directory)),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -39,6 +39,12 @@ pub enum WalError {
         /// The cluster id of this start.
         expected: String,
     },
+    /// There is no store in the directory. Said by [`crate::inspect`] only; opening makes one.
+    #[error("{directory} holds no data of a node")]
+    NoStore {
+        /// The directory.
+        directory: String,
+    },
     /// A file was written by a later version of this crate. Nothing was changed.
     #[error("{directory}/{file} has format version {version}, which this build does not know: start a newer build")]
     Version {

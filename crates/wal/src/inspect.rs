@@ -8,7 +8,7 @@ use slimcluster_core::{HardState, Run};
 use crate::device::Directory;
 use crate::error::WalError;
 use crate::record::RecordKind;
-use crate::{Disk, peers, recovery};
+use crate::{Disk, hard_state, identity, peers, recovery, segment};
 
 /// Something sound that was come upon, in the order of reading.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,11 @@ pub fn inspect(disk: Arc<dyn Disk>, visit: &mut dyn FnMut(Seen<'_>)) -> Result<I
     let directory = Directory::new(disk);
     directory.lock()?;
     let names = directory.list()?;
+    let is_ours =
+        |name: &String| segment::number(name).is_some() || [identity::NAME, hard_state::NAME].contains(&name.as_str());
+    if !names.iter().any(is_ours) {
+        return Err(WalError::NoStore { directory: directory.path() });
+    }
     let mut ends: Vec<(u64, u64)> = Vec::new();
     let found = recovery::find(&directory, &names, 0, &mut |seen| {
         if let Seen::Record { segment, offset, bytes, .. } = seen {
