@@ -29,7 +29,7 @@ const REFUSED: u8 = 2;
 /// What the command line asks for.
 enum Task {
     /// Run one node.
-    Serve(Options),
+    Serve(Box<Options>),
     /// Show a cluster at work.
     Demo {
         /// Leave it running.
@@ -131,7 +131,7 @@ pub fn run(serve: impl FnOnce(Options) -> slimcluster::Result<()>) -> ExitCode {
         Ok(Task::Serve(options)) => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
             tracing_subscriber::fmt().with_env_filter(filter).init();
-            serve(options).map_or_else(failed, |()| ExitCode::SUCCESS)
+            serve(*options).map_or_else(failed, |()| ExitCode::SUCCESS)
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             println!("{error}");
@@ -166,7 +166,7 @@ fn task(arguments: Vec<OsString>) -> Result<Task, clap::Error> {
                 let reason = "how are the other nodes found? Give --seeds or --multicast (--nodes 1 needs neither)";
                 return Err(refused(ErrorKind::MissingRequiredArgument, reason));
             }
-            Ok(Task::Serve(options))
+            Ok(Task::Serve(Box::new(options)))
         }
         _ => Err(refused(ErrorKind::MissingRequiredArgument, "--name, --cluster, --nodes and --data are needed")),
     }
@@ -206,7 +206,7 @@ mod tests {
 
     fn options(line: &str) -> Result<Options, String> {
         match task(std::iter::once("counter").chain(line.split_whitespace()).map(OsString::from).collect()) {
-            Ok(Task::Serve(options)) => Ok(options),
+            Ok(Task::Serve(options)) => Ok(*options),
             Ok(Task::Demo { .. }) => Err("a demo".to_owned()),
             Err(error) => Err(in_one_line(&error)),
         }
