@@ -4,12 +4,13 @@ mod common;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use common::{Command, Counter, alive, leader, status, within};
 use slimcluster::ClusterBuilder;
 use slimcluster::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 fn builder(name: &str, data: &Path) -> ClusterBuilder {
     Cluster::builder("test")
@@ -139,6 +140,36 @@ async fn nodes_find_each_other_by_multicast_alone() {
 }
 
 #[tokio::test]
+async fn the_wildcard_advertises_what_a_seed_would_see_unless_told() {
+    let data = tempfile::tempdir().unwrap();
+    let everywhere = |name| builder(name, data.path()).transport(IpTransport::port(0).bind("0.0.0.0")).allow_insecure();
+    let seeds = ["127.0.0.1:9"];
+    let cluster = everywhere("n1").seeds(seeds).start().await.unwrap();
+    assert!(cluster.self_node().address.ip().is_loopback(), "{}", cluster.self_node().address);
+    let told = everywhere("n2").seeds(seeds).advertise("192.0.2.7").start().await.unwrap();
+    assert_eq!(told.self_node().address.ip().to_string(), "192.0.2.7");
+    let with_port = everywhere("n3").seeds(seeds).advertise("192.0.2.7:4444").start().await.unwrap();
+    assert_eq!(address(&with_port), "192.0.2.7:4444");
+    let refused = builder("n4", data.path()).transport(IpTransport::port(0).bind("0.0.0.0")).start().await;
+    assert!(refused.unwrap_err().to_string().contains(".allow_insecure()"));
+}
+
+#[tokio::test]
+async fn a_cluster_forms_over_ipv6() {
+    let data = tempfile::tempdir().unwrap();
+    let transport = || IpTransport::port(0).bind("::1");
+    let first = builder("n1", data.path()).transport(transport()).start().await.unwrap();
+    let seed = address(&first);
+    assert!(seed.starts_with("[::1]:"), "{seed}");
+    let second = builder("n2", data.path()).transport(transport()).seeds([seed.clone()]).start().await.unwrap();
+    let third = builder("n3", data.path()).transport(transport()).seeds([seed]).start().await.unwrap();
+    for cluster in [&first, &second, &third] {
+        leader(cluster).await;
+        alive(cluster, 3).await;
+    }
+}
+
+#[tokio::test]
 async fn bad_bytes_hurt_nobody() {
     let data = tempfile::tempdir().unwrap();
     let nodes = three_of_a_list(data.path()).await;
@@ -198,6 +229,16 @@ async fn a_leader_under_load_acknowledges_each_command_once() {
     assert_eq!(within("a read", nodes[1].1.read(|counter| counter.value)).await.unwrap(), 3200);
 }
 
+/// A port that is free for datagrams and streams, and stays so: below those that the system hands out by itself, and no other test's.
 async fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 600) as u16 * 20;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 600;
+        let free =
+            TcpListener::bind(("127.0.0.1", port)).await.is_ok() && UdpSocket::bind(("127.0.0.1", port)).await.is_ok();
+        if free {
+            return port;
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Command, Counter, alive, leader, status, within};
 use slimcluster::prelude::*;
-use slimcluster::{ClusterBuilder, MemoryNetwork, Refused, StartError};
+use slimcluster::{ClusterBuilder, Codec, CodecError, MemoryNetwork, Refused, Serialization, StartError};
 
 fn builder(network: &MemoryNetwork, port: u16) -> ClusterBuilder {
     Cluster::builder("test")
@@ -199,4 +200,83 @@ async fn one_name_is_one_machine_of_one_type() {
     let other = cluster.replicate::<Other>("counter").await.unwrap_err();
     assert!(other.to_string().contains("another type"), "{other}");
     assert!(cluster.replicate::<Counter>("").await.is_err());
+}
+
+/// Writes a command as text.
+#[derive(Clone)]
+struct Text;
+
+impl Codec<Command> for Text {
+    fn id(&self) -> u8 {
+        200
+    }
+
+    fn encode(&self, command: &Command) -> Result<Bytes, CodecError> {
+        Ok(match command {
+            Command::Add(n) => format!("add {n}").into(),
+            Command::Reset => "reset".into(),
+        })
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Command, CodecError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| CodecError(error.to_string()))?;
+        match text.strip_prefix("add ").map(str::parse) {
+            Some(Ok(n)) => Ok(Command::Add(n)),
+            None if text == "reset" => Ok(Command::Reset),
+            _ => Err(CodecError(format!("{text:?} is no command"))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_of_different_serialization_and_a_codec_of_the_application_understand_each_other() {
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for (port, serialization) in [(1, Serialization::Json), (2, Serialization::Protobuf), (3, Serialization::Json)] {
+        let builder = builder(&network, port).consensus(Raft::nodes(3)).storage(Memory).serialization(serialization);
+        let cluster = builder.start().await.unwrap();
+        let plain = cluster.replicate::<Counter>("plain").await.unwrap();
+        let text = cluster.replicate_with::<Counter, _>("text", Text).await.unwrap();
+        nodes.push((cluster, plain, text));
+    }
+    leader(&nodes[0].0).await;
+    for (expected, (_, plain, text)) in (1..).zip(&nodes) {
+        assert_eq!(within("a submit", plain.submit(Command::Add(1))).await.unwrap(), expected);
+        assert_eq!(within("a submit", text.submit(Command::Add(2))).await.unwrap(), expected * 2);
+    }
+    within("a reset", nodes[0].2.submit(Command::Reset)).await.unwrap();
+    assert_eq!(within("a read", nodes[1].2.read(|counter| counter.value)).await.unwrap(), 0);
+    assert_eq!(within("a read", nodes[1].1.read(|counter| counter.value)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_command_beyond_the_limit_is_refused_and_a_machine_that_panics_halts_and_says_so() {
+    #[derive(Default, serde::Serialize, serde::Deserialize)]
+    struct Fragile;
+    impl StateMachine for Fragile {
+        type Command = String;
+        type Reply = usize;
+        fn apply(&mut self, _: &ApplyContext, command: String) -> usize {
+            assert_ne!(command, "panic", "this machine does not take that");
+            command.len()
+        }
+    }
+
+    let network = MemoryNetwork::new();
+    let short = std::time::Duration::from_millis(500);
+    let builder = builder(&network, 1).consensus(Raft::nodes(1)).storage(Memory).request_timeout(short);
+    let cluster = builder.start().await.unwrap();
+    let fragile = cluster.replicate::<Fragile>("fragile").await.unwrap();
+    leader(&cluster).await;
+    let large = fragile.submit("x".repeat(2 << 20)).await;
+    assert!(matches!(large, Err(SubmitError::NotCommitted(Refused::TooLarge { .. }))), "{large:?}");
+    assert_eq!(fragile.submit("fine".to_owned()).await, Ok(4));
+
+    // It is in the log, so it was not refused; but no node will ever apply it.
+    let panicked = fragile.submit("panic".to_owned()).await;
+    assert!(matches!(panicked, Err(SubmitError::Unknown { .. })), "{panicked:?}");
+    let status = status(&cluster, "a halt", |status| matches!(status.stage, Stage::WaitingForMachine { .. })).await;
+    assert!(status.waiting().is_some_and(|why| why.contains("does not take that")), "{status:?}");
+    assert_eq!(fragile.read(|_| ()).await, Err(ReadError::Failed));
+    within("a shutdown", cluster.shutdown()).await;
 }
