@@ -33,9 +33,11 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 enum Mode {
-    /// `is_paused`: a probe is out; the next leaves with the next heartbeat, or when the answer moves `next_index`.
+    /// `is_paused`: a probe is out; the next leaves with the next heartbeat, or when the answer moves `next_index`. `carried`:
+    /// the entries that it took along, which need not be sent again if it fits.
     Probe {
         is_paused: bool,
+        carried: Option<Inflight>,
     },
     Replicate(Inflights),
 }
@@ -72,7 +74,7 @@ impl Progress {
             match_index: Index(0),
             next_index,
             floor,
-            mode: Mode::Probe { is_paused: false },
+            mode: Mode::Probe { is_paused: false, carried: None },
             contact: now,
             advanced: now,
             round: 0,
@@ -104,8 +106,8 @@ impl Progress {
     /// What may be sent now.
     pub(super) fn allowance(&self, options: &Options) -> Allowance {
         match &self.mode {
-            Mode::Probe { is_paused: true } => Allowance::Nothing,
-            Mode::Probe { is_paused: false } => Allowance::Probe,
+            Mode::Probe { is_paused: true, .. } => Allowance::Nothing,
+            Mode::Probe { is_paused: false, .. } => Allowance::Probe,
             Mode::Replicate(window) if window.is_full(options) => Allowance::Nothing,
             Mode::Replicate(_) => Allowance::Entries,
         }
@@ -125,15 +127,20 @@ impl Progress {
     pub(super) fn sent(&mut self, last: Option<Index>, bytes: usize, round: u64, commit: Index, now: Instant) {
         self.round_sent = self.round_sent.max(round);
         self.commit_sent = self.commit_sent.max(commit);
-        if let (Mode::Replicate(window), Some(last)) = (&mut self.mode, last) {
-            window.push(Inflight { last, bytes, sent: now });
-            self.next_index = last.next();
+        let Some(last) = last else { return };
+        let message = Inflight { last, bytes, sent: now };
+        match &mut self.mode {
+            Mode::Probe { carried, .. } => *carried = Some(message),
+            Mode::Replicate(window) => {
+                window.push(message);
+                self.next_index = last.next();
+            }
         }
     }
 
-    /// A probe left.
+    /// What left was a probe.
     pub(super) fn pause(&mut self) {
-        if let Mode::Probe { is_paused } = &mut self.mode {
+        if let Mode::Probe { is_paused, .. } = &mut self.mode {
             *is_paused = true;
         }
     }
@@ -141,7 +148,7 @@ impl Progress {
     /// A heartbeat is due: a probe may be repeated, and a window that got no answer for too long is taken for lost.
     pub(super) fn on_heartbeat(&mut self, now: Instant, patience: Duration) {
         match &mut self.mode {
-            Mode::Probe { is_paused } => *is_paused = false,
+            Mode::Probe { is_paused, .. } => *is_paused = false,
             Mode::Replicate(window) => {
                 let oldest = window.messages.front().map(|message| message.sent.max(self.advanced));
                 if oldest.is_some_and(|since| now - since >= patience) {
@@ -154,7 +161,7 @@ impl Progress {
     /// What was sent may be lost: starts again behind what is known to have arrived.
     pub(super) fn probe(&mut self) {
         self.next_index = self.match_index.next().max(self.floor);
-        self.mode = Mode::Probe { is_paused: false };
+        self.mode = Mode::Probe { is_paused: false, carried: None };
         self.commit_sent = Index(0);
     }
 
@@ -173,8 +180,13 @@ impl Progress {
         match &mut self.mode {
             Mode::Replicate(window) => window.acknowledge(index),
             // The peer holds the entry before the probe, so the probe was not refused.
-            Mode::Probe { .. } if self.match_index >= self.next_index.prev() => {
-                self.mode = Mode::Replicate(Inflights::default());
+            Mode::Probe { carried, .. } if self.match_index >= self.next_index.prev() => {
+                let mut window = Inflights::default();
+                if let Some(message) = carried.take_if(|message| message.last > self.match_index) {
+                    self.next_index = message.last.next();
+                    window.push(message);
+                }
+                self.mode = Mode::Replicate(window);
             }
             Mode::Probe { .. } => {}
         }
@@ -197,7 +209,7 @@ impl Progress {
         // A refusal that moves nothing must not be answered at once, or the two would talk at the speed of the network.
         let is_paused = matches!(self.mode, Mode::Probe { .. }) && next_index == self.next_index;
         self.next_index = next_index;
-        self.mode = Mode::Probe { is_paused };
+        self.mode = Mode::Probe { is_paused, carried: None };
         self.commit_sent = Index(0);
         true
     }
@@ -267,6 +279,18 @@ mod tests {
         progress.advance(Index(10), at(51));
         assert_eq!(progress.allowance(&options), Allowance::Entries);
         assert!(progress.is_consistent(Index(10)));
+    }
+
+    #[test]
+    fn what_a_probe_carried_is_not_sent_again() {
+        let mut progress = Progress::new(Index(11), Index(1), at(0));
+        progress.sent(Some(Index(14)), 100, 1, Index(10), at(0));
+        progress.pause();
+        progress.advance(Index(10), at(1));
+        assert_eq!((progress.is_replicating(), progress.next_index()), (true, Index(15)));
+        assert!(progress.is_consistent(Index(14)));
+        progress.advance(Index(14), at(2));
+        assert!(progress.is_consistent(Index(14)));
     }
 
     #[test]

@@ -117,9 +117,8 @@ impl Cluster {
 
     /// Starts a node with what its disk kept.
     pub fn start(&mut self, id: NodeId) {
+        let mut log: LogSummary = self.founded().founding_log(GROUP);
         let node = self.nodes.get_mut(&id).unwrap();
-        let phase = Phase::Formed { uuid: ClusterUuid(1), baseline: self.baseline.clone() };
-        let mut log: LogSummary = phase.founding_log(GROUP);
         for run in &node.disk.runs {
             log.splice(run).unwrap();
         }
@@ -157,6 +156,15 @@ impl Cluster {
         self.nodes[&id].raft.as_ref().unwrap()
     }
 
+    /// Hash of everything up to and including the founding entry.
+    pub fn founding_chain(&self) -> u64 {
+        self.founded().founding_log(GROUP).chain()
+    }
+
+    fn founded(&self) -> Phase {
+        Phase::Formed { uuid: ClusterUuid(1), baseline: self.baseline.clone() }
+    }
+
     pub fn ids(&self) -> Vec<NodeId> {
         self.nodes.keys().copied().collect()
     }
@@ -174,18 +182,6 @@ impl Cluster {
         let before = Observed::new(raft);
         raft.handle(now, input);
         check_step(&before, raft).unwrap();
-        self.drain(id);
-    }
-
-    /// Hands several inputs to a node before it is asked for outputs.
-    pub fn handle_all(&mut self, id: NodeId, inputs: Vec<Input>) {
-        let now = self.now;
-        let Some(raft) = &mut self.nodes.get_mut(&id).unwrap().raft else { return };
-        for input in inputs {
-            let before = Observed::new(raft);
-            raft.handle(now, input);
-            check_step(&before, raft).unwrap();
-        }
         self.drain(id);
     }
 
