@@ -1,6 +1,7 @@
 //! The command line of the counter, every option of which can come from the environment too.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,7 +131,8 @@ pub fn run(serve: impl FnOnce(Options) -> slimcluster::Result<()>) -> ExitCode {
         Ok(Task::Demo { keep }) => demo::run(keep),
         Ok(Task::Serve(options)) => {
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt().with_env_filter(filter).init();
+            // Colours are for people, not for log collectors.
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal()).init();
             serve(*options).map_or_else(failed, |()| ExitCode::SUCCESS)
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
