@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     /// Apart from the view, because they change with every command.
     pub commit_index: AtomicU64,
     /// Whether SIGTERM and Ctrl-C are this crate's affair.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "asked by whoever serves HTTP"))]
     pub handle_signals: bool,
     /// Somebody who serves the application's requests handles the signals, and stops the node after them.
     pub signals_taken: AtomicBool,
