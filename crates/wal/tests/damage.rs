@@ -222,6 +222,11 @@ fn misplaced_missing_and_foreign_segments_are_refused() {
     with(&|disk| disk.tamper(&name(2), Vec::new()));
     with(&|disk| disk.tamper(&name(2), disk.contents(&name(2))[..2000].to_vec()));
 
+    let last = sound.names().into_iter().rfind(|name| !sound.contents(name)[HEAD..].iter().all(|byte| *byte == 0));
+    let (last, bytes) = last.map(|name| (name.clone(), sound.contents(&name))).unwrap();
+    let (first_end, _) = records(&bytes)[2];
+    assert_eq!(with(&|disk| disk.tamper(&last, bytes[..first_end].to_vec())).file, last, "cut where a batch ends");
+
     let other = MemoryDisk::default();
     let fresh = slimcluster_wal::FreshIds { store: slimcluster_core::types::StoreId(99), ..FRESH };
     let (mut wal, _) = Wal::open(other.process(), options(SEGMENT), CLUSTER, fresh).unwrap();
