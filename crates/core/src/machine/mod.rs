@@ -28,6 +28,9 @@ mod session;
 mod state_machine;
 mod typed;
 
+#[cfg(test)]
+mod tests;
+
 pub use codec::{
     CODEC_JSON, CODEC_POSTCARD, CODEC_USER_MIN, Codec, CodecError, Json, Postcard, decode_reply, encode_reply,
 };

@@ -16,10 +16,13 @@ impl Bootstrap {
             Phase::Fresh => self.waiting_fresh(),
             Phase::Promised(set) => self.waiting_promised(set),
             Phase::Formed { .. } => String::new(),
-            Phase::JoinOnly { uuid } => format!(
-                "cluster {uuid} was formed without this node: waiting to be taken in. \
-                 To use this node for another cluster, delete its data directory"
-            ),
+            Phase::JoinOnly { uuid } => {
+                let text = format!("cluster {uuid} was formed without this node: waiting to be taken in");
+                if self.options.is_ephemeral() {
+                    return text;
+                }
+                text + ". To use this node for another cluster, delete its data directory"
+            }
         }
     }
 
@@ -41,13 +44,19 @@ impl Bootstrap {
         here.sort_unstable();
         if here.len() < node_count {
             let missing = node_count - here.len();
-            return match &self.options.initial_names {
+            let text = match &self.options.initial_names {
                 Some(names) => {
-                    let names: Vec<&str> =
-                        names.iter().map(String::as_str).filter(|name| !here.contains(name)).collect();
-                    format!("waiting for {missing} of {node_count}: {}", names.join(", "))
+                    let names = names.iter().map(String::as_str).filter(|name| !here.contains(name));
+                    format!("waiting for {missing} of {node_count}: {}", names.collect::<Vec<_>>().join(", "))
                 }
                 None => format!("waiting for {missing} of {node_count}; here: {}", here.join(", ")),
+            };
+            let bound = self.peers.values().filter(|peer| matches!(peer.claim, Claim::JoinOnly { .. }));
+            let bound: Vec<&str> = bound.map(|peer| peer.name.as_str()).collect();
+            return if bound.is_empty() {
+                text
+            } else {
+                format!("{text}; {} may only join a cluster met earlier", bound.join(", "))
             };
         }
         if let Some(promise) = self.undead_promise() {
