@@ -216,7 +216,12 @@ impl Run {
 
     /// The entries in order.
     pub fn entries(&self) -> Entries<'_> {
-        Entries { run: self, next: 0, offset: 0, block: 0, in_block: 0 }
+        self.entries_from(Cursor::default())
+    }
+
+    /// The entries from a place that an earlier iteration over this very run reached.
+    pub fn entries_from(&self, at: Cursor) -> Entries<'_> {
+        Entries { run: self, at }
     }
 
     /// The payload of a run of one entry; the first payload otherwise.
@@ -450,39 +455,52 @@ impl EntryRef {
     }
 }
 
-/// Iterates over the entries of a run.
-pub struct Entries<'a> {
-    run: &'a Run,
+/// A place between two entries of one run, to go on from. The default is before the first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
     next: usize,
     offset: usize,
     block: usize,
     in_block: u32,
 }
 
+/// Iterates over the entries of a run.
+pub struct Entries<'a> {
+    run: &'a Run,
+    at: Cursor,
+}
+
+impl Entries<'_> {
+    /// The place before the entry that comes next.
+    pub fn cursor(&self) -> Cursor {
+        self.at
+    }
+}
+
 impl Iterator for Entries<'_> {
     type Item = EntryRef;
 
     fn next(&mut self) -> Option<EntryRef> {
-        let at = self.next * 4;
+        let at = self.at.next * 4;
         let length = self.run.lengths.get(at..at + 4)?;
         let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-        let index = Index(self.run.first().0 + self.next as u64);
+        let index = Index(self.run.first().0 + self.at.next as u64);
         let (mut command, mut acked_below, mut current) = (None, 0, None);
-        if let Some(block) = self.run.blocks.get(self.block) {
-            let number = block.first_number + u64::from(self.in_block);
+        if let Some(block) = self.run.blocks.get(self.at.block) {
+            let number = block.first_number + u64::from(self.at.in_block);
             command = Some(CommandId { session: block.session, number });
             acked_below = block.acked_below;
-            current = Some((self.block, *block));
-            self.in_block += 1;
-            if self.in_block == block.count {
-                self.block += 1;
-                self.in_block = 0;
+            current = Some((self.at.block, *block));
+            self.at.in_block += 1;
+            if self.at.in_block == block.count {
+                self.at.block += 1;
+                self.at.in_block = 0;
             }
         }
-        let offset = self.offset;
+        let offset = self.at.offset;
         let payload = self.run.data.slice(offset..offset + length);
-        self.next += 1;
-        self.offset += length;
+        self.at.next += 1;
+        self.at.offset += length;
         Some(EntryRef { index, command, acked_below, payload, offset, block: current })
     }
 }

@@ -12,7 +12,7 @@ use super::session::{Known, Sessions};
 use super::state_machine::ApplyContext;
 use super::typed::{Command, Machine, MachineError};
 use super::{record, record::HostState};
-use crate::run::EntryRef;
+use crate::run::{Cursor, EntryRef};
 use crate::{CommandId, Generation, Index, MachineId, NodeId, Run, RunHeader, RunKind, SessionId};
 
 /// How much one step may do. At least one entry is applied where one can be.
@@ -36,6 +36,8 @@ pub struct Host {
     unclaimed: BTreeMap<String, Bytes>,
     // Bounded by the node, which hands over no more than its byte bound beyond what was reported applied.
     queue: VecDeque<Run>,
+    /// How far the first run of the queue is applied.
+    cursor: Cursor,
     queued_through: Index,
     waiting: Option<Waiting>,
     halted: Option<String>,
@@ -70,6 +72,7 @@ impl Host {
             replicated: Replicated::default(),
             unclaimed: BTreeMap::new(),
             queue: VecDeque::new(),
+            cursor: Cursor::default(),
             queued_through: Index(0),
             waiting: None,
             halted: None,
@@ -200,6 +203,7 @@ impl Host {
         while self.queue.front().is_some_and(|run| run.last() <= applied) {
             self.queue.pop_front();
         }
+        self.cursor = Cursor::default();
         self.queued_through = self.queue.back().map_or(applied, Run::last);
         Ok(())
     }
@@ -211,22 +215,26 @@ impl Host {
         let (mut entries, mut bytes) = (0, 0);
         while let Some(run) = self.queue.front().cloned() {
             let machine = (run.kind() == RunKind::Command).then(|| self.machine_of(run.header())).transpose()?;
-            let done = self.replicated.applied;
-            for entry in run.entries().skip_while(|entry| entry.index <= done) {
-                bytes += entry.payload.len();
-                if entries > 0 && (entries >= budget.entries_max || bytes > budget.bytes_max) {
-                    return Ok(());
+            let mut rest = run.entries_from(self.cursor);
+            while let Some(entry) = rest.next() {
+                if entry.index > self.replicated.applied {
+                    bytes += entry.payload.len();
+                    if entries > 0 && (entries >= budget.entries_max || bytes > budget.bytes_max) {
+                        return Ok(());
+                    }
+                    entries += 1;
+                    match (&machine, run.kind()) {
+                        (Some(machine), _) => self.on_command(machine, run.header(), &entry, applied)?,
+                        (None, RunKind::Session) => self.on_session(&entry, applied)?,
+                        (None, RunKind::Machine) => self.on_machine(&entry, applied)?,
+                        (None, _) => {}
+                    }
+                    self.replicated.applied = entry.index;
                 }
-                entries += 1;
-                match (&machine, run.kind()) {
-                    (Some(machine), _) => self.on_command(machine, run.header(), &entry, applied)?,
-                    (None, RunKind::Session) => self.on_session(&entry, applied)?,
-                    (None, RunKind::Machine) => self.on_machine(&entry, applied)?,
-                    (None, _) => {}
-                }
-                self.replicated.applied = entry.index;
+                self.cursor = rest.cursor();
             }
             self.queue.pop_front();
+            self.cursor = Cursor::default();
         }
         Ok(())
     }
