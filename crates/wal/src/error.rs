@@ -39,7 +39,7 @@ pub enum WalError {
         /// The cluster id of this start.
         expected: String,
     },
-    /// There is no store in the directory. Said by [`crate::inspect`] only; opening makes one.
+    /// There is no store in the directory. Said by [`crate::inspect()`] only; opening makes one.
     #[error("{directory} holds no data of a node")]
     NoStore {
         /// The directory.

@@ -86,7 +86,9 @@ fn every_flipped_bit_is_noticed_or_harmless() {
         let (mut shorter, mut damaged) = (0, 0);
         for name in disk.names() {
             let bytes = disk.contents(&name);
-            for bit in 0..bytes.len() * 8 {
+            // Behind the few bytes of each slot the file of votes is never read.
+            let is_read = |bit: &usize| name != "hardstate" || bit / 8 % 4096 < 100;
+            for bit in (0..bytes.len() * 8).filter(is_read) {
                 let disk = disk.fork();
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
