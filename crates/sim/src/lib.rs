@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The deterministic world of SlimCluster.
+
+pub mod disk;
+pub mod trace;
