@@ -1,0 +1,201 @@
+//! One step of a node's event loop, and its outputs.
+
+use slimcluster_core::node::io::{Event as NodeEvent, Input, Output, Role};
+use slimcluster_core::storage::Fetched;
+use slimcluster_core::{Index, NodeId, Run, WallTime};
+
+use crate::checkers::{Verdict, Violation};
+use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
+use crate::trace::digest;
+use crate::world::{Event, MILLISECOND, SECOND, World};
+
+/// An event loop that wakes this much after its deadline says so.
+const LATE: u64 = 20 * MILLISECOND;
+/// The wall clock of every node when the world begins: some day in 2025.
+const WALL_TIME: u64 = 1_750_000_000 * SECOND;
+
+impl World {
+    /// Everything that has arrived is handled, then the deadline is judged, then the outputs are executed.
+    pub(crate) fn step(&mut self, endpoint: Endpoint) -> Verdict {
+        let now = self.now;
+        let Some(process) = self.process(endpoint) else { return Ok(()) };
+        if process.step_at != Some(now) {
+            // A step that was planned before an earlier one replaced it.
+            return Ok(());
+        }
+        process.step_at = None;
+        if process.busy_until > now {
+            let at = process.busy_until;
+            self.wake(endpoint, at);
+            return Ok(());
+        }
+        let clock = process.clock(now);
+        let deadline = process.node.poll_timeout();
+        if let Some(late) = deadline.map(|deadline| clock.since(deadline)).filter(|late| late.as_micros() > LATE.into())
+        {
+            process.node.handle(clock, Input::Lateness(late));
+        }
+        process.node.handle(clock, Input::WallTime(WallTime(WALL_TIME + now)));
+        while let Some(input) = process.inbox.pop_front() {
+            process.node.handle(clock, input);
+            process.check_invariants()?;
+        }
+        if process.node.poll_timeout().is_some_and(|deadline| deadline <= clock) {
+            process.node.handle(clock, Input::Timeout);
+            process.check_invariants()?;
+        }
+        while let Some(output) = self.process(endpoint).and_then(|process| process.poll_output()) {
+            self.on_output(endpoint, output)?;
+        }
+        self.observe(endpoint)?;
+        self.plan_next_step(endpoint);
+        Ok(())
+    }
+
+    fn plan_next_step(&mut self, endpoint: Endpoint) {
+        let now = self.now;
+        let slow = self.places[endpoint.place].slow_until > now;
+        let step = self.swarm.step;
+        let mut cost = step + self.rng.timing.below(step + 1);
+        if slow {
+            cost = cost * 20 + self.rng.timing.below(20 * MILLISECOND);
+        }
+        let Some(process) = self.process(endpoint) else { return };
+        process.busy_until = now + cost;
+        let deadline = process.node.poll_timeout().map(|deadline| process.world_time(deadline));
+        if let Some(deadline) = deadline {
+            self.wake(endpoint, deadline);
+        }
+    }
+
+    /// What can be seen of the node from outside after each step.
+    fn observe(&mut self, endpoint: Endpoint) -> Verdict {
+        let World { places, stores, elections, commitment, stats, .. } = self;
+        let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
+        let Some(raft) = process.node.raft() else { return Ok(()) };
+        let (term, commit, node) = (raft.term(), raft.commit_index(), raft.id());
+        let leads = process.node.role() == Role::Leader;
+        let log = stores[endpoint.place].accepted_log();
+        if leads && process.leads != Some(term) {
+            stats.elections += 1;
+            elections.on_leader(node, term)?;
+            commitment.on_elected(node, term, log)?;
+        } else if leads && commit > process.commit {
+            commitment.on_leader_commit(term, commit, log)?;
+        }
+        if commit < process.commit {
+            let detail = format!("node {node:?} moved it from {} back to {commit}", process.commit);
+            return Err(Violation::of("rising commit index", detail));
+        }
+        process.leads = leads.then_some(term);
+        process.commit = commit;
+        Ok(())
+    }
+
+    fn on_output(&mut self, endpoint: Endpoint, output: Output) -> Verdict {
+        let now = self.now;
+        self.trace_output(endpoint, &output);
+        match output {
+            Output::Datagram { to, bytes } => {
+                if bytes.len() > DATAGRAM_BYTES_MAX {
+                    return Err(Violation::of("datagram size", format!("{} bytes sent to {to}", bytes.len())));
+                }
+                let from = self.places[endpoint.place].address;
+                self.network.send_datagram(now, endpoint.place, from, to, bytes);
+            }
+            Output::Discover => {
+                let addresses = self.places.iter().map(|place| place.address).collect();
+                self.after(MILLISECOND, Event::Answer(endpoint, Box::new(Input::Discovered(addresses))));
+            }
+            Output::Announce(_) => {}
+            Output::Connect { link, to } => self.network.connect(now, endpoint, link, to),
+            Output::Frame { link, bytes, .. } => {
+                self.check_frame(endpoint, &bytes)?;
+                self.network.send_frame(now, endpoint, link, bytes);
+            }
+            Output::Close(link) => self.network.close(now, endpoint, link),
+            Output::Write(write) => {
+                for run in &write.runs {
+                    self.log_matching.on_run(run)?;
+                }
+                self.stores[endpoint.place].on_write(&write)?;
+                if let Some(process) = self.process(endpoint) {
+                    process.write_queue.push(write);
+                }
+                self.start_writing(endpoint);
+            }
+            Output::Fetch { group, first, last, bytes_max } => {
+                self.stats.fetches += 1;
+                let latency = self.swarm.write_latency;
+                let delay = self.draw(latency);
+                let wanted = Box::new(Fetched { group, first, runs: Vec::new() });
+                self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));
+            }
+            Output::Apply(runs) => return self.on_apply(endpoint, runs),
+            Output::RememberPeers(peers) => {
+                if let Some(process) = self.process(endpoint) {
+                    process.peers = Some(peers);
+                }
+                self.start_writing(endpoint);
+            }
+            Output::Submitted { request, outcome } => return self.on_submitted(endpoint, request, outcome),
+            Output::ReadReady { request, index } => return self.on_read_ready(endpoint, request, index),
+            Output::Event(event) => return self.on_event(endpoint, &event),
+            Output::Stopped => {
+                if let Some(process) = self.process(endpoint) {
+                    process.stopped = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_apply(&mut self, endpoint: Endpoint, runs: Vec<Run>) -> Verdict {
+        let World { places, stores, commitment, .. } = self;
+        let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
+        let Some(raft) = process.node.raft() else { return Ok(()) };
+        let voters: Vec<NodeId> = raft.configuration().voters().collect();
+        for run in &runs {
+            commitment.on_apply(raft.id(), raft.term(), process.next_apply, run, &voters, stores)?;
+            process.next_apply = run.last().next();
+        }
+        process.host.apply(runs);
+        self.start_applying(endpoint);
+        Ok(())
+    }
+
+    fn on_event(&mut self, endpoint: Endpoint, event: &NodeEvent) -> Verdict {
+        match event {
+            NodeEvent::ConsensusStopped(reason) if !self.places[endpoint.place].disk.has_failed() => {
+                Err(Violation::of("no broken invariant", format!("n{} stopped: {reason}", endpoint.place + 1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn trace_output(&mut self, endpoint: Endpoint, output: &Output) {
+        let (tag, word) = match output {
+            Output::Datagram { bytes, .. } => (2, digest(bytes)),
+            Output::Frame { bytes, .. } => (3, digest(bytes)),
+            Output::Write(write) => (4, write.seq.0 ^ write.runs.len() as u64),
+            Output::Apply(runs) => (5, runs.first().map_or(0, |run| run.first().0)),
+            Output::Connect { link, .. } => (6, link.0),
+            Output::Submitted { request, .. } => (7, request.0),
+            Output::ReadReady { request, .. } => (8, request.0),
+            _ => (9, 0),
+        };
+        self.trace.event(self.now, [tag, endpoint.place as u64, word], || {
+            let what = match output {
+                Output::Datagram { to, bytes } => format!("datagram of {} bytes to {to}", bytes.len()),
+                Output::Frame { link, bytes, .. } => format!("frame of {} bytes on link {}", bytes.len(), link.0),
+                other => format!("{other:?}"),
+            };
+            format!("n{} -> {what}", endpoint.place + 1)
+        });
+    }
+
+    /// The index up to which the replica of a running process has applied.
+    pub(crate) fn applied(&self, place: usize) -> Option<Index> {
+        self.places[place].process.as_ref().map(|process| process.host.applied())
+    }
+}

@@ -1,0 +1,199 @@
+//! What goes wrong when: one stream of faults per class, at the rate that the swarm drew, until the world heals.
+
+use crate::audit::Phase;
+use crate::checkers::Verdict;
+use crate::network::Endpoint;
+use crate::swarm::FaultClass;
+use crate::world::{Event, MILLISECOND, SECOND, World};
+
+/// The end of a fault, or its second half.
+#[derive(Clone, Debug)]
+pub enum Undo {
+    /// These directions work again.
+    Uncut(Vec<(usize, usize)>),
+    /// These directions work, or not, for a while: a flapping pair.
+    Flap(Vec<(usize, usize)>, u32),
+    /// Packets are quick again.
+    Unclog,
+    /// The process is started again, which ends it first.
+    Restart(Endpoint),
+    /// The machine loses power.
+    LosePower(Endpoint),
+    /// The crash that waited for a write has waited long enough.
+    CrashNow(Endpoint, bool),
+}
+
+impl World {
+    /// Draws when a fault of this class strikes next.
+    pub(crate) fn plan_fault(&mut self, class: FaultClass) {
+        let Some((_, rate)) = self.swarm.faults.iter().find(|(other, _)| *other == class) else { return };
+        let mean = rate.0.as_micros() as u64;
+        let delay = mean / 4 + self.rng.fault.below(mean * 3 / 2);
+        self.after(delay, Event::Fault(class));
+    }
+
+    pub(crate) fn on_fault(&mut self, class: FaultClass) -> Verdict {
+        if self.phase != Phase::Faults {
+            return Ok(());
+        }
+        self.plan_fault(class);
+        self.stats.faults += 1;
+        self.trace.event(self.now, [20, class as u64, 0], || format!("fault: {class:?}"));
+        let place = self.rng.fault.below(self.swarm.nodes as u64) as usize;
+        match class {
+            FaultClass::Partition => self.partition(),
+            FaultClass::OneWay => self.one_way(place),
+            FaultClass::Partial => self.partial(),
+            FaultClass::Flapping => self.flapping(place),
+            FaultClass::LinkBreak => {
+                self.network.break_one(self.now);
+            }
+            FaultClass::Clog => self.clog(),
+            FaultClass::ProcessCrash => self.crash_somehow(place, false)?,
+            FaultClass::PowerLoss => self.crash_somehow(place, true)?,
+            FaultClass::ChainedCrash => {
+                self.places[place].power_loss_after_start = true;
+                self.crash_somehow(place, false)?;
+            }
+            FaultClass::Blackout => {
+                for place in 0..self.swarm.nodes {
+                    self.crash(place, true)?;
+                    self.plan_start(place);
+                }
+            }
+            FaultClass::Pause => self.pause(place),
+            FaultClass::SlowNode => {
+                self.places[place].slow_until = self.now + self.rng.fault.below(5 * SECOND);
+            }
+            FaultClass::SlowDisk => {
+                self.places[place].slow_disk_until = self.now + self.rng.fault.below(4 * SECOND);
+            }
+            FaultClass::SyncFailure => self.places[place].disk.fail_next_sync(),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_undo(&mut self, undo: Undo) -> Verdict {
+        match undo {
+            Undo::Uncut(directions) => self.set_cuts(&directions, false),
+            Undo::Flap(directions, left) => self.flap(directions, left),
+            Undo::Unclog => self.network.faults = self.network_faults(),
+            Undo::Restart(endpoint) => {
+                if self.process(endpoint).is_some() {
+                    self.crash(endpoint.place, false)?;
+                    self.plan_start(endpoint.place);
+                }
+            }
+            Undo::LosePower(endpoint) => {
+                if self.phase == Phase::Faults && self.process(endpoint).is_some() {
+                    self.crash(endpoint.place, true)?;
+                    self.plan_start(endpoint.place);
+                }
+            }
+            Undo::CrashNow(endpoint, power_loss) => {
+                if self.process(endpoint).is_some() && self.places[endpoint.place].crash_in_write.take().is_some() {
+                    self.crash(endpoint.place, power_loss)?;
+                    self.plan_start(endpoint.place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the network does wrong by itself in the present phase.
+    pub(crate) fn network_faults(&self) -> crate::network::NetworkFaults {
+        match self.phase {
+            Phase::Faults => self.swarm.network,
+            _ => crate::network::NetworkFaults::HEALTHY,
+        }
+    }
+
+    /// Now, or within the next batch that the process writes: crashes between the calls to the disk are the ones that find most.
+    fn crash_somehow(&mut self, place: usize, power_loss: bool) -> Verdict {
+        let Some(endpoint) = self.places[place].process.as_ref().map(|process| process.endpoint) else { return Ok(()) };
+        if self.rng.fault.chance(2, 3) {
+            self.places[place].crash_in_write = Some(power_loss);
+            self.after(300 * MILLISECOND, Event::Undo(Undo::CrashNow(endpoint, power_loss)));
+            return Ok(());
+        }
+        self.crash(place, power_loss)?;
+        self.plan_start(place);
+        Ok(())
+    }
+
+    fn pause(&mut self, place: usize) {
+        let until = self.now + 100 * MILLISECOND + self.rng.fault.below(6 * SECOND);
+        if let Some(process) = self.places[place].process.as_mut() {
+            process.busy_until = process.busy_until.max(until);
+        }
+    }
+
+    fn clog(&mut self) {
+        let latency = self.rng.fault.below(SECOND);
+        self.network.faults.latency += latency;
+        let lasts = self.rng.fault.below(3 * SECOND);
+        self.after(lasts, Event::Undo(Undo::Unclog));
+    }
+
+    fn cut_for_a_while(&mut self, directions: Vec<(usize, usize)>) {
+        self.set_cuts(&directions, true);
+        let lasts = 200 * MILLISECOND + self.rng.fault.below(10 * SECOND);
+        self.after(lasts, Event::Undo(Undo::Uncut(directions)));
+    }
+
+    fn set_cuts(&mut self, directions: &[(usize, usize)], cut: bool) {
+        for (from, to) in directions {
+            self.network.cut(*from, *to, cut);
+        }
+    }
+
+    fn partition(&mut self) {
+        let side: Vec<bool> = (0..self.swarm.nodes).map(|_| self.rng.fault.chance(1, 2)).collect();
+        let directions = self.pairs().filter(|(from, to)| side[*from] != side[*to]).collect();
+        self.cut_for_a_while(directions);
+    }
+
+    fn one_way(&mut self, place: usize) {
+        let deaf = self.rng.fault.chance(1, 2);
+        let everybody = self.rng.fault.chance(1, 2);
+        let other = self.rng.fault.below(self.swarm.nodes as u64) as usize;
+        let directions = self
+            .pairs()
+            .filter(|(from, to)| if deaf { *to == place } else { *from == place })
+            .filter(|(from, to)| everybody || *from == other || *to == other)
+            .collect();
+        self.cut_for_a_while(directions);
+    }
+
+    fn partial(&mut self) {
+        let mut directions = Vec::new();
+        for (a, b) in self.pairs().filter(|(a, b)| a < b).collect::<Vec<_>>() {
+            if self.rng.fault.chance(1, 3) {
+                directions.extend([(a, b), (b, a)]);
+            }
+        }
+        self.cut_for_a_while(directions);
+    }
+
+    fn flapping(&mut self, place: usize) {
+        let other = self.rng.fault.below(self.swarm.nodes as u64) as usize;
+        if other != place {
+            let times = 2 + 2 * self.rng.fault.below(10) as u32;
+            self.flap(vec![(place, other), (other, place)], times);
+        }
+    }
+
+    fn flap(&mut self, directions: Vec<(usize, usize)>, left: u32) {
+        if left == 0 || self.phase != Phase::Faults {
+            return;
+        }
+        self.set_cuts(&directions, left % 2 == 0);
+        let lasts = 20 * MILLISECOND + self.rng.fault.below(500 * MILLISECOND);
+        self.after(lasts, Event::Undo(Undo::Flap(directions, left - 1)));
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let nodes = self.swarm.nodes;
+        (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to)
+    }
+}

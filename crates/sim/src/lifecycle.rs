@@ -1,0 +1,165 @@
+//! Starts and crashes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use slimcluster_core::NodeId;
+use slimcluster_core::machine::Host;
+use slimcluster_core::storage::Recovered;
+use slimcluster_core::types::StoreId;
+use slimcluster_wal::{FreshIds, Options as WalOptions, Wal, WalError};
+
+use crate::audit::Phase;
+use crate::checkers::{Verdict, Violation};
+use crate::network::Endpoint;
+use crate::process::Process;
+use crate::world::{Event, MILLISECOND, World};
+
+/// The cluster id of every world.
+pub const CLUSTER_ID: &str = "sim";
+/// One million: probabilities are parts of it.
+const MILLION: u64 = 1_000_000;
+/// Calls that a recovery makes to the disk: a crash in it strikes before one of so many.
+const CALLS_OF_A_RECOVERY: u64 = 120;
+/// Calls that one batch makes to the disk: a crash in it strikes before one of so many.
+const CALLS_OF_A_BATCH: u64 = 8;
+
+impl World {
+    /// A process starts at a place: it opens the store, which may crash as well, and joins the network.
+    pub(crate) fn start(&mut self, place: usize) -> Verdict {
+        self.places[place].start_planned = false;
+        if self.places[place].process.is_some() {
+            return Ok(());
+        }
+        self.maybe_move(place);
+        self.places[place].starts += 1;
+        let endpoint = Endpoint { place, start: self.places[place].starts };
+        let disk = self.places[place].disk.mount();
+        let crashes = self.phase == Phase::Faults && self.rng.fault.chance(self.swarm.recovery_crash, MILLION);
+        if crashes {
+            let calls = self.rng.fault.below(CALLS_OF_A_RECOVERY);
+            self.places[place].disk.crash_after(calls);
+        }
+        let fresh =
+            FreshIds { node: NodeId(self.rng.start.next_u128()), store: StoreId(self.rng.start.next_u128()) };
+        let rng_seed = self.rng.start.next();
+        match Wal::open(disk, self.wal_options(), CLUSTER_ID, fresh) {
+            Ok(opened) if !self.places[place].disk.is_dead() => {
+                if crashes {
+                    // It made fewer calls than were drawn: it lives.
+                    self.places[place].disk.crash_after(u64::MAX);
+                }
+                self.on_opened(endpoint, opened, rng_seed)
+            }
+            opened => self.on_open_failed(endpoint, opened.err()),
+        }
+    }
+
+    fn wal_options(&self) -> WalOptions {
+        WalOptions {
+            segment_bytes: self.swarm.segment_bytes,
+            tail_bytes_max: self.swarm.tail_bytes_max,
+            #[cfg(feature = "mutants")]
+            skip_recovery_sync: self.options.mutant
+                == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped),
+            ..WalOptions::default()
+        }
+    }
+
+    fn on_opened(&mut self, endpoint: Endpoint, opened: (Wal, Recovered), rng_seed: u64) -> Verdict {
+        let place = endpoint.place;
+        let recovered = &opened.1;
+        self.stats.starts += 1;
+        let (identity, last) = (recovered.identity.clone(), recovered.log.last());
+        self.trace.event(self.now, [12, place as u64, last.index.0], || {
+            format!("n{} starts: generation {}, log to {last}, {:?}", place + 1, identity.generation, identity.phase)
+        });
+        self.stores[place].on_opened(recovered)?;
+        let host = Host::new(identity.node, identity.generation);
+        #[cfg(feature = "mutants")]
+        let host = host.with_mutant(self.options.mutant);
+        let address = self.places[place].address;
+        let options = self.node_options(place);
+        let process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed);
+        self.places[place].process = Some(process);
+        self.network.listen(address, endpoint);
+        self.wake(endpoint, self.now);
+        if std::mem::take(&mut self.places[place].power_loss_after_start) {
+            let delay = self.rng.fault.below(150 * MILLISECOND);
+            self.after(delay, Event::Undo(crate::faults::Undo::LosePower(endpoint)));
+        }
+        Ok(())
+    }
+
+    fn on_open_failed(&mut self, endpoint: Endpoint, error: Option<WalError>) -> Verdict {
+        let place = endpoint.place;
+        let disk = &self.places[place].disk;
+        let explained = disk.is_dead() || disk.has_failed();
+        self.trace.event(self.now, [13, place as u64, 0], || format!("n{} dies while it starts: {error:?}", place + 1));
+        if let (Some(error), false) = (&error, explained) {
+            return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
+        }
+        self.stats.recovery_crashes += 1;
+        let power_loss = self.rng.fault.chance(1, 2);
+        self.end(place, power_loss);
+        self.plan_start(place);
+        Ok(())
+    }
+
+    /// The process at a place ends; where it was writing, some of the batch may reach the disk before.
+    pub(crate) fn crash(&mut self, place: usize, power_loss: bool) -> Verdict {
+        let Some(process) = self.places[place].process.as_mut() else { return Ok(()) };
+        if process.is_writing && !process.writing.is_empty() && self.rng.fault.chance(3, 4) {
+            let calls = self.rng.fault.below(CALLS_OF_A_BATCH);
+            let batch = std::mem::take(&mut process.writing);
+            self.places[place].disk.crash_after(calls);
+            if let Some(process) = self.places[place].process.as_mut() {
+                // Nobody is left to hear whether it was written.
+                let _ = process.wal.write(&batch);
+            }
+        }
+        self.stats.crashes += 1;
+        self.end(place, power_loss);
+        Ok(())
+    }
+
+    /// The process at a place is gone, with the power or without.
+    fn end(&mut self, place: usize, power_loss: bool) {
+        self.trace.event(self.now, [14, place as u64, u64::from(power_loss)], || {
+            format!("n{} {}", place + 1, if power_loss { "loses power" } else { "crashes" })
+        });
+        let start = self.places[place].starts;
+        if let Some(process) = self.places[place].process.take() {
+            self.forget_requests(&process);
+        }
+        if power_loss {
+            self.places[place].disk.power_loss();
+        } else {
+            self.places[place].disk.process_crash();
+        }
+        self.places[place].crash_in_write = None;
+        self.network.process_ended(self.now, Endpoint { place, start }, power_loss);
+    }
+
+    /// Plans the next start of a place that is down.
+    pub(crate) fn plan_start(&mut self, place: usize) {
+        if self.places[place].start_planned || self.places[place].process.is_some() {
+            return;
+        }
+        self.places[place].start_planned = true;
+        let delay = match self.phase {
+            // Many starts are quick, as a supervisor's are: what was left in the cache is still there.
+            Phase::Faults if self.rng.fault.chance(1, 2) => self.rng.fault.below(20 * MILLISECOND),
+            Phase::Faults => self.rng.fault.below(self.swarm.down),
+            _ => self.rng.fault.below(500 * MILLISECOND),
+        };
+        self.after(delay, Event::Start(place));
+    }
+
+    /// A restarted node may come up elsewhere.
+    fn maybe_move(&mut self, place: usize) {
+        if self.places[place].starts > 0 && self.rng.fault.chance(self.swarm.new_address, MILLION) {
+            let host = Ipv4Addr::new(10, 0, 1 + (self.places[place].starts % 250) as u8, place as u8 + 1);
+            self.places[place].address = SocketAddr::from((host, 7_000));
+        }
+    }
+}

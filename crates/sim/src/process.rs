@@ -1,0 +1,167 @@
+//! One running process: the node, the log and the state machine host that production runs, with its threads as queues.
+//!
+//! The event loop takes everything that has arrived, then judges its deadline, then drains its outputs. The WAL thread takes all
+//! queued writes as one batch. The apply thread works in slices. How long each takes is drawn by [`crate::world`], which moves the
+//! process from step to step; nothing here knows the time of the world.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use slimcluster_core::machine::{Applied, Budget, Host, Typed};
+use slimcluster_core::node::io::{Input, Output, RequestId};
+use slimcluster_core::node::{Node, NodeOptions};
+use slimcluster_core::storage::{KnownPeer, Recovered, Write};
+use slimcluster_core::{Index, Instant, MachineId};
+use slimcluster_wal::{Wal, WalReader};
+
+use crate::client::Operation;
+use crate::network::Endpoint;
+use crate::registers::{MACHINE, Registers};
+
+/// Entries of one slice of apply.
+const SLICE_ENTRIES: usize = 16;
+/// Bytes of one slice of apply.
+const SLICE_BYTES: usize = 16 * 1024;
+
+/// A running process.
+pub struct Process {
+    /// Where it runs, and which start it is.
+    pub endpoint: Endpoint,
+    /// Its address.
+    pub address: SocketAddr,
+    /// When it started: its own clock shows the time since.
+    pub started: u64,
+    /// The node.
+    pub node: Node,
+    /// The replica of the registers.
+    pub registers: Typed<Registers>,
+    /// The id that the log gave to the registers.
+    pub machine: Option<MachineId>,
+    /// What has arrived and was not handled yet.
+    pub inbox: VecDeque<Input>,
+    /// The event loop is busy, or frozen, until then.
+    pub busy_until: u64,
+    /// When the next step of the event loop is due.
+    pub step_at: Option<u64>,
+    /// The log.
+    pub wal: Wal,
+    /// Reads the log back.
+    pub reader: WalReader,
+    /// Writes that wait for the WAL thread.
+    pub write_queue: Vec<Write>,
+    /// The WAL thread is busy.
+    pub is_writing: bool,
+    /// The batch that it is writing.
+    pub writing: Vec<Write>,
+    /// Peers that wait for the WAL thread.
+    pub peers: Option<Vec<KnownPeer>>,
+    /// The number of the last batch: tells idle time.
+    pub batches: u64,
+    /// The state machine host.
+    pub host: Host,
+    /// A slice is being applied.
+    pub applying: bool,
+    /// The next index that the node will hand over to apply.
+    pub next_apply: Index,
+    /// Appends of the replica that the checkers have seen.
+    pub checked: usize,
+    /// Operations that wait for their outcome.
+    pub requests: BTreeMap<RequestId, Operation>,
+    /// Reads that wait for the replica to reach their index.
+    pub reads: Vec<(Index, RequestId)>,
+    next_request: u64,
+    /// It leads this term, as of the last step.
+    pub leads: Option<slimcluster_core::Term>,
+    /// Its commit index, as of the last step.
+    pub commit: Index,
+    /// Its storage failed, or it was told to stop: it only waits for its end.
+    pub stopped: bool,
+}
+
+impl Process {
+    /// A process over an open store.
+    pub fn new(
+        endpoint: Endpoint,
+        address: SocketAddr,
+        started: u64,
+        options: NodeOptions,
+        (wal, recovered): (Wal, Recovered),
+        host: Host,
+        rng_seed: u64,
+    ) -> Self {
+        let (reader, log) = (wal.reader(), recovered.log.base());
+        let node = Node::new(options, recovered, Instant::ZERO, rng_seed);
+        let mut process = Process {
+            endpoint,
+            address,
+            started,
+            node,
+            registers: Typed::new(),
+            machine: None,
+            inbox: VecDeque::new(),
+            busy_until: started,
+            step_at: None,
+            wal,
+            reader,
+            write_queue: Vec::new(),
+            is_writing: false,
+            writing: Vec::new(),
+            peers: None,
+            batches: 0,
+            host,
+            applying: false,
+            next_apply: Index(2).max(log.index.next()),
+            checked: 0,
+            requests: BTreeMap::new(),
+            reads: Vec::new(),
+            next_request: 1,
+            leads: None,
+            commit: Index(0),
+            stopped: false,
+        };
+        // A fresh host knows no machine of this name: this cannot fail, and if it did, apply would say so by waiting for ever.
+        let _ = process.host.register(MACHINE, Box::new(process.registers.clone()));
+        process.inbox.push_back(Input::Register { name: MACHINE.to_owned() });
+        process
+    }
+
+    /// The process's own clock.
+    pub fn clock(&self, now: u64) -> Instant {
+        Instant::from_micros(now.saturating_sub(self.started))
+    }
+
+    /// The world's time of an instant of the process's clock.
+    pub fn world_time(&self, at: Instant) -> u64 {
+        self.started + at.as_micros()
+    }
+
+    /// Registers an operation; its outcome will name it.
+    pub fn begin(&mut self, operation: Operation) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(request, operation);
+        request
+    }
+
+    /// The next output of the node.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.node.poll_output()
+    }
+
+    /// Applies one slice; tells what the node must know.
+    pub fn apply_slice(&mut self) -> Option<Applied> {
+        let applied = self.host.step(Budget { entries_max: SLICE_ENTRIES, bytes_max: SLICE_BYTES })?;
+        if let Some((_, id)) = applied.machines.iter().find(|(name, _)| name == MACHINE) {
+            self.machine = Some(*id);
+        }
+        Some(applied)
+    }
+
+    /// Takes the reads whose index the replica has reached.
+    pub fn ready_reads(&mut self) -> Vec<RequestId> {
+        let applied = self.host.applied();
+        let ready = self.reads.iter().filter(|(index, _)| *index <= applied).map(|(_, request)| *request).collect();
+        self.reads.retain(|(index, _)| *index > applied);
+        ready
+    }
+}

@@ -1,0 +1,179 @@
+//! The threads beside the event loop: the WAL thread, the apply thread, and reads of the log.
+
+use slimcluster_core::node::io::Input;
+use slimcluster_core::storage::Fetched;
+use slimcluster_core::{Index, WriteSeq};
+use slimcluster_wal::Space;
+
+use crate::checkers::{Verdict, Violation};
+use crate::network::Endpoint;
+use crate::world::{Event, MILLISECOND, SECOND, World};
+
+/// A WAL thread that had nothing to do for this long says so (rule 3).
+const IDLE: u64 = 100 * MILLISECOND;
+/// Calls that one batch makes to the disk, at most, for drawing the one at which a process dies.
+const CALLS_OF_A_BATCH: u64 = 10;
+
+impl World {
+    /// Lets the WAL thread take what is queued, unless it is busy.
+    pub(crate) fn start_writing(&mut self, endpoint: Endpoint) {
+        let now = self.now;
+        let latency = self.swarm.write_latency;
+        let mut delay = self.draw(latency);
+        if self.places[endpoint.place].slow_disk_until > now {
+            // Slow for as long as the fault lasts, or standing still until its end.
+            delay = if self.rng.timing.chance(1, 4) {
+                self.places[endpoint.place].slow_disk_until - now
+            } else {
+                delay * 10 + self.rng.timing.below(200 * MILLISECOND)
+            };
+        }
+        let Some(process) = self.process(endpoint) else { return };
+        if process.is_writing || process.stopped || (process.write_queue.is_empty() && process.peers.is_none()) {
+            return;
+        }
+        process.is_writing = true;
+        process.batches += 1;
+        process.writing = std::mem::take(&mut process.write_queue);
+        self.after(delay, Event::Written(endpoint));
+    }
+
+    /// The WAL thread's time for its batch is over: the batch goes to the disk, call by call.
+    pub(crate) fn on_written(&mut self, endpoint: Endpoint) -> Verdict {
+        let place = endpoint.place;
+        if self.process(endpoint).is_none() {
+            return Ok(());
+        }
+        if let Some(power_loss) = self.places[place].crash_in_write.take() {
+            return self.crash(place, power_loss);
+        }
+        let World { places, stores, .. } = self;
+        let store = &mut stores[place];
+        let Some(process) = places[place].process.as_mut() else { return Ok(()) };
+        process.is_writing = false;
+        let batch = std::mem::take(&mut process.writing);
+        let peers = process.peers.take();
+        let mut result = if batch.is_empty() { Ok(()) } else { process.wal.write(&batch) };
+        let mut written = None;
+        if let (Ok(()), Some(last)) = (&result, batch.last()) {
+            written = Some(last.seq);
+            result = process.wal.prepare_segment().map(|_| ());
+        }
+        if let (Ok(()), Some(peers)) = (&result, peers) {
+            result = process.wal.remember_peers(&peers);
+        }
+        let space = process.wal.space();
+        let (node, number) = (store.node(), process.batches);
+        if let Some(seq) = written {
+            let hard_states = store.on_written(seq)?;
+            if let Some(node) = node {
+                for hard_state in hard_states {
+                    if let Some(candidate) = hard_state.vote {
+                        self.elections.on_vote(node, hard_state.term, candidate)?;
+                    }
+                }
+            }
+            self.stats.writes += 1;
+            self.deliver(endpoint, Input::Written(seq));
+        }
+        self.trace.event(self.now, [10, place as u64, written.map_or(0, |seq: WriteSeq| seq.0)], || {
+            format!("n{} disk: batch of {} writes, {result:?}", place + 1, batch.len())
+        });
+        match result {
+            Ok(()) => {}
+            Err(error) if self.places[place].disk.has_failed() => {
+                if let Some(process) = self.process(endpoint) {
+                    process.stopped = true;
+                }
+                self.deliver(endpoint, Input::StorageFailed(error.to_string()));
+                // Somebody notices and starts the process again.
+                let delay = self.rng.fault.below(2 * SECOND);
+                self.after(delay, Event::Undo(crate::faults::Undo::Restart(endpoint)));
+                return Ok(());
+            }
+            Err(error) => return Err(Violation::of("storage works", format!("n{}: {error}", place + 1))),
+        }
+        if let Space::Full { why } = space {
+            return Err(Violation::of("storage works", format!("n{}: full: {why}", place + 1)));
+        }
+        self.start_writing(endpoint);
+        self.after(IDLE, Event::Idle(endpoint, number));
+        Ok(())
+    }
+
+    /// Nothing was written for a while.
+    pub(crate) fn on_idle(&mut self, endpoint: Endpoint, batch: u64) -> Verdict {
+        let Some(process) = self.process(endpoint) else { return Ok(()) };
+        if process.batches != batch || process.is_writing || process.stopped || !process.wal.needs_idle_record() {
+            return Ok(());
+        }
+        let result = process.wal.idle();
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if self.places[endpoint.place].disk.has_failed() => {
+                self.deliver(endpoint, Input::StorageFailed(error.to_string()));
+                self.after(SECOND, Event::Undo(crate::faults::Undo::Restart(endpoint)));
+                Ok(())
+            }
+            Err(error) => Err(Violation::of("storage works", format!("n{}: {error}", endpoint.place + 1))),
+        }
+    }
+
+    /// Runs are read back.
+    pub(crate) fn on_fetch(&mut self, endpoint: Endpoint, wanted: &Fetched, last: Index, bytes_max: usize) -> Verdict {
+        let Some(process) = self.process(endpoint) else { return Ok(()) };
+        match process.reader.fetch(wanted.group, wanted.first, last, bytes_max) {
+            Ok(fetched) => {
+                for run in &fetched.runs {
+                    self.log_matching.on_run(run)?;
+                }
+                self.deliver(endpoint, Input::Fetched(fetched));
+                Ok(())
+            }
+            Err(error) => Err(Violation::of("storage works", format!("n{}: {error}", endpoint.place + 1))),
+        }
+    }
+
+    /// Lets the apply thread work, unless it does.
+    pub(crate) fn start_applying(&mut self, endpoint: Endpoint) {
+        let latency = self.swarm.apply_latency;
+        let delay = self.draw(latency);
+        if let Some(process) = self.process(endpoint)
+            && !process.applying
+        {
+            process.applying = true;
+            self.after(delay, Event::Applied(endpoint));
+        }
+    }
+
+    /// The apply thread has done a slice.
+    pub(crate) fn on_slice(&mut self, endpoint: Endpoint) -> Verdict {
+        let World { places, registers, .. } = self;
+        let Some(process) = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint) else {
+            return Ok(());
+        };
+        process.applying = false;
+        let Some(applied) = process.apply_slice() else { return Ok(()) };
+        if let Some(waiting) = &applied.waiting {
+            return Err(Violation::of("apply goes on", format!("n{}: {waiting:?}", endpoint.place + 1)));
+        }
+        let checked = process.checked;
+        process.checked = process
+            .registers
+            .read(|replica| {
+                registers.on_applied(checked, replica.order.get(checked..).unwrap_or_default())?;
+                Ok(replica.order.len())
+            })
+            .map_err(|error| Violation::of("apply goes on", error.to_string()))??;
+        let (through, ready) = (applied.through, process.ready_reads());
+        self.trace.event(self.now, [11, endpoint.place as u64, through.0], || {
+            format!("n{} applied through {through}", endpoint.place + 1)
+        });
+        self.deliver(endpoint, Input::Applied(applied));
+        for request in ready {
+            self.finish_read(endpoint, request)?;
+        }
+        self.start_applying(endpoint);
+        Ok(())
+    }
+}

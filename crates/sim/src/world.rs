@@ -1,0 +1,354 @@
+//! The world: places with disks, processes on them, a network between, clients, and one clock.
+//!
+//! One thread, one heap of events ordered by time and sequence, one generator per concern, all split from the seed. Nothing here
+//! reads a real clock or depends on an address or a hash order, so the same seed is the same world, event by event.
+//!
+//! `world` keeps the clock and hands events out; what they do is in [`crate::event_loop`] (one step of a node and its outputs),
+//! [`crate::threads`] (WAL, apply and fetch), [`crate::lifecycle`] (starts and crashes), [`crate::faults`] (what goes wrong when),
+//! [`crate::load`] (clients) and [`crate::audit`] (the end).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use slimcluster_core::node::io::Input;
+use slimcluster_core::random::Random;
+use slimcluster_core::storage::Fetched;
+
+use crate::audit::Phase;
+use crate::checkers::commitment::Commitment;
+use crate::checkers::elections::Elections;
+use crate::checkers::log_matching::LogMatching;
+use crate::checkers::registers::RegisterHistory;
+use crate::checkers::storage::Store;
+use crate::checkers::{Verdict, Violation};
+use crate::client::Client;
+use crate::disk::SimDisk;
+use crate::faults::Undo;
+use crate::network::{Arrival, Endpoint, Network, Packet};
+use crate::process::Process;
+use crate::report::Stats;
+use crate::swarm::{FaultClass, Swarm};
+use crate::trace::{Detail, Trace, digest};
+
+/// One second of the world.
+pub const SECOND: u64 = 1_000_000;
+/// One millisecond of the world.
+pub const MILLISECOND: u64 = 1_000;
+
+/// Something that will happen.
+#[derive(Debug)]
+pub enum Event {
+    /// A process starts.
+    Start(usize),
+    /// A process takes its next step.
+    Step(Endpoint),
+    /// A packet arrives.
+    Packet(Packet),
+    /// The WAL thread has written its batch.
+    Written(Endpoint),
+    /// The WAL thread had nothing to do since the batch of this number.
+    Idle(Endpoint, u64),
+    /// The apply thread has done a slice.
+    Applied(Endpoint),
+    /// Something that was read or asked for is there.
+    Answer(Endpoint, Box<Input>),
+    /// Runs are to be read back.
+    Fetch(Endpoint, Box<Fetched>, slimcluster_core::Index, usize),
+    /// A client does its next operation.
+    Client(usize),
+    /// A fault of this class strikes, and the next one is drawn.
+    Fault(FaultClass),
+    /// A fault ends.
+    Undo(Undo),
+    /// The run enters its next phase, or looks whether it may.
+    Phase,
+}
+
+/// Where a node lives: what survives its processes.
+pub struct Place {
+    /// The human name of the node.
+    pub name: String,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its current address.
+    pub address: SocketAddr,
+    /// How many processes have started here.
+    pub starts: u64,
+    /// The running process.
+    pub process: Option<Process>,
+    /// Steps take longer until then.
+    pub slow_until: u64,
+    /// Writes take longer until then.
+    pub slow_disk_until: u64,
+    /// The process dies within the next batch that it writes; true: the machine loses power as well.
+    pub crash_in_write: Option<bool>,
+    /// After its next start the machine loses power.
+    pub power_loss_after_start: bool,
+    /// Nothing is planned to start it.
+    pub start_planned: bool,
+}
+
+struct Scheduled {
+    at: u64,
+    sequence: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// One generator per concern: drawing more for one shifts nothing in another.
+pub struct Randoms {
+    /// Clients.
+    pub client: Random,
+    /// Faults.
+    pub fault: Random,
+    /// How long things take.
+    pub timing: Random,
+    /// Identities, and the seeds of processes.
+    pub start: Random,
+}
+
+/// What a run is asked for beside its seed.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// How much text it writes.
+    pub detail: Detail,
+    /// The safeguard to leave out.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<slimcluster_core::mutants::Mutant>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            detail: Detail::Hash,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+}
+
+/// A whole simulated cluster.
+pub struct World {
+    /// What kind of world it is.
+    pub swarm: Swarm,
+    /// What it was asked for.
+    pub options: RunOptions,
+    /// The time.
+    pub now: u64,
+    /// What happened.
+    pub trace: Trace,
+    /// What was counted.
+    pub stats: Stats,
+    pub(crate) rng: Randoms,
+    pub(crate) network: Network,
+    pub(crate) places: Vec<Place>,
+    /// What is known of each disk, beside it: checkers compare them across places.
+    pub(crate) stores: Vec<Store>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) phase: Phase,
+    pub(crate) elections: Elections,
+    pub(crate) log_matching: LogMatching,
+    pub(crate) commitment: Commitment,
+    pub(crate) registers: RegisterHistory,
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    sequence: u64,
+}
+
+impl World {
+    /// The world of a seed, before anything happened.
+    pub fn new(seed: u64, options: RunOptions) -> Self {
+        let mut root = Random::new(seed);
+        let swarm = Swarm::draw(&mut root.fork(1));
+        let rng = Randoms { client: root.fork(2), fault: root.fork(3), timing: root.fork(4), start: root.fork(5) };
+        let network = Network::new(swarm.nodes, root.fork(6).next(), swarm.network);
+        let mut disk_rng = root.fork(7);
+        let places = (0..swarm.nodes)
+            .map(|place| {
+                let disk = SimDisk::new(disk_rng.next());
+                disk.set_faults(swarm.disk);
+                Place {
+                    name: format!("n{}", place + 1),
+                    disk,
+                    address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, place as u8 + 1), 7_000)),
+                    starts: 0,
+                    process: None,
+                    slow_until: 0,
+                    slow_disk_until: 0,
+                    crash_in_write: None,
+                    power_loss_after_start: false,
+                    start_planned: true,
+                }
+            })
+            .collect();
+        let mut world = World {
+            options,
+            now: 0,
+            trace: Trace::new(options.detail),
+            stats: Stats::default(),
+            rng,
+            network,
+            places,
+            stores: (0..swarm.nodes).map(|_| Store::default()).collect(),
+            clients: vec![Client::default(); swarm.clients],
+            phase: Phase::Faults,
+            elections: Elections::default(),
+            log_matching: LogMatching::default(),
+            commitment: Commitment::default(),
+            registers: RegisterHistory::default(),
+            heap: BinaryHeap::new(),
+            sequence: 0,
+            swarm,
+        };
+        world.plan();
+        world
+    }
+
+    /// The first events.
+    fn plan(&mut self) {
+        for place in 0..self.swarm.nodes {
+            self.at(self.swarm.starts[place], Event::Start(place));
+        }
+        for client in 0..self.swarm.clients {
+            let at = self.rng.client.below(SECOND);
+            self.at(at, Event::Client(client));
+        }
+        for (class, _) in self.swarm.faults.clone() {
+            self.plan_fault(class);
+        }
+        self.plan_phase();
+    }
+
+    /// Runs to the end of the run.
+    pub fn run(&mut self) -> Verdict {
+        while self.phase != Phase::Done {
+            let Some(Reverse(next)) = self.heap.pop() else {
+                return Err(Violation::of("liveness", "nothing is left to happen"));
+            };
+            self.now = next.at;
+            self.stats.events += 1;
+            self.happen(next.event)?;
+            self.post();
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::Start(place) => self.start(place),
+            Event::Step(endpoint) => self.step(endpoint),
+            Event::Packet(packet) => {
+                if let Some((endpoint, arrival)) = self.network.arrive(self.now, packet) {
+                    self.on_arrival(endpoint, arrival);
+                }
+                Ok(())
+            }
+            Event::Written(endpoint) => self.on_written(endpoint),
+            Event::Idle(endpoint, batch) => self.on_idle(endpoint, batch),
+            Event::Applied(endpoint) => self.on_slice(endpoint),
+            Event::Answer(endpoint, input) => {
+                self.deliver(endpoint, *input);
+                Ok(())
+            }
+            Event::Fetch(endpoint, wanted, last, bytes_max) => self.on_fetch(endpoint, &wanted, last, bytes_max),
+            Event::Client(client) => {
+                self.on_client(client);
+                Ok(())
+            }
+            Event::Fault(class) => self.on_fault(class),
+            Event::Undo(undo) => {
+                self.on_undo(undo);
+                Ok(())
+            }
+            Event::Phase => self.on_phase(),
+        }
+    }
+
+    /// Puts what was sent during the event on its way.
+    fn post(&mut self) {
+        for (at, packet) in self.network.take_sent() {
+            self.at(at, Event::Packet(packet));
+        }
+    }
+
+    fn on_arrival(&mut self, endpoint: Endpoint, arrival: Arrival) {
+        let (word, input) = match arrival {
+            Arrival::Datagram(from, bytes) => (digest(&bytes), Input::Datagram { from, bytes }),
+            Arrival::Connected(link) => (link.0, Input::Connected(link)),
+            Arrival::Accepted(link, from) => (link.0, Input::Accepted { link, from }),
+            Arrival::Frame(link, bytes) => (digest(&bytes) ^ link.0, Input::Frame { link, bytes }),
+            Arrival::Disconnected(link, reason) => {
+                (link.0, Input::Disconnected { link, reason: reason.to_owned() })
+            }
+        };
+        self.trace.event(self.now, [1, endpoint.place as u64, word], || {
+            let what = match &input {
+                Input::Datagram { from, bytes } => format!("datagram of {} bytes from {from}", bytes.len()),
+                Input::Frame { link, bytes } => format!("frame of {} bytes on link {}", bytes.len(), link.0),
+                other => format!("{other:?}"),
+            };
+            format!("n{} <- {what}", endpoint.place + 1)
+        });
+        self.deliver(endpoint, input);
+    }
+
+    /// Schedules an event.
+    pub(crate) fn at(&mut self, at: u64, event: Event) {
+        self.sequence += 1;
+        self.heap.push(Reverse(Scheduled { at: at.max(self.now), sequence: self.sequence, event }));
+    }
+
+    /// Schedules an event `delay` from now.
+    pub(crate) fn after(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    /// Hands an input to a process, if it still runs; its next step handles it.
+    pub(crate) fn deliver(&mut self, endpoint: Endpoint, input: Input) {
+        if let Some(process) = self.process(endpoint) {
+            process.inbox.push_back(input);
+            let at = process.busy_until;
+            self.wake(endpoint, at);
+        }
+    }
+
+    /// Makes sure that the process takes a step at `at` or soon after, not before it is free.
+    pub(crate) fn wake(&mut self, endpoint: Endpoint, at: u64) {
+        let now = self.now;
+        let Some(process) = self.process(endpoint) else { return };
+        let at = at.max(process.busy_until).max(now);
+        if process.step_at.is_none_or(|planned| at < planned) {
+            process.step_at = Some(at);
+            self.at(at, Event::Step(endpoint));
+        }
+    }
+
+    /// The process, if it still runs.
+    pub(crate) fn process(&mut self, endpoint: Endpoint) -> Option<&mut Process> {
+        self.places.get_mut(endpoint.place)?.process.as_mut().filter(|process| process.endpoint == endpoint)
+    }
+
+    /// Uniform in `low..=low + span`.
+    pub(crate) fn draw(&mut self, (low, span): (u64, u64)) -> u64 {
+        low + self.rng.timing.below(span + 1)
+    }
+}
