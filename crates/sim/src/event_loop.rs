@@ -110,7 +110,8 @@ impl World {
             Output::Announce(_) => {}
             Output::Connect { link, to } => self.network.connect(now, endpoint, link, to),
             Output::Frame { link, bytes, .. } => {
-                self.check_frame(endpoint, &bytes)?;
+                let receiver = self.network.other_end(endpoint, link);
+                self.check_frame(endpoint, receiver, &bytes)?;
                 self.network.send_frame(now, endpoint, link, bytes);
             }
             Output::Close(link) => self.network.close(now, endpoint, link),
@@ -145,6 +146,7 @@ impl World {
                 if let Some(process) = self.process(endpoint) {
                     process.stopped = true;
                 }
+                self.after(MILLISECOND, Event::Undo(crate::faults::Undo::Restart(endpoint)));
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What goes wrong when: one stream of faults per class, at the rate that the swarm drew, until the world heals.
 
+use slimcluster_core::node::io::Input;
+
 use crate::audit::Phase;
 use crate::checkers::Verdict;
 use crate::network::Endpoint;
@@ -69,6 +71,11 @@ impl World {
                 self.places[place].slow_disk_until = self.now + self.rng.fault.below(4 * SECOND);
             }
             FaultClass::SyncFailure => self.places[place].disk.fail_next_sync(),
+            FaultClass::Stop => {
+                if let Some(process) = &self.places[place].process {
+                    self.deliver(process.endpoint, Input::Shutdown);
+                }
+            }
         }
         Ok(())
     }

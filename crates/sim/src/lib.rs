@@ -1,4 +1,38 @@
-//! The deterministic world of SlimCluster.
+//! The deterministic world of SlimCluster: the same node, the same log and the same state machine host as in production, on
+//! simulated disks, over a simulated network, in virtual time, with everything going wrong that real life has to offer.
+//!
+//! A *seed* decides all of it. `run_seed` builds the [`world`] of a seed, runs it through a phase of faults under load, lets it heal,
+//! demands that it works again, cuts the power of every machine, and audits what comes back. The [`checkers`] watch every step. Two
+//! runs of a seed are the same run, event by event, so a failure is its seed: the report names it and the command that replays it.
+//!
+//! Reading order: [`swarm`] (what kind of world a seed is), [`world`] (places, clock, events), [`process`] (one running node),
+//! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
+//! [`faults`] (what goes wrong when), [`client`], [`load`] and [`registers`] (the work), [`checkers`], [`messages`] and [`audit`]
+//! (what must hold), [`trace`], [`report`] and [`run`].
+//!
+//! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
+//! it is achieved.
 
+pub mod audit;
+pub mod checkers;
+pub mod client;
 pub mod disk;
+pub mod event_loop;
+pub mod faults;
+pub mod lifecycle;
+pub mod load;
+pub mod messages;
+pub mod network;
+pub mod process;
+pub mod registers;
+pub mod report;
+pub mod run;
+pub mod swarm;
+pub mod threads;
 pub mod trace;
+pub mod world;
+
+pub use report::{Failure, Report, Stats};
+pub use run::{median, run_seed, run_seeds};
+pub use trace::Detail;
+pub use world::RunOptions;

@@ -2,8 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use slimcluster_core::NodeId;
+use std::time::Duration;
+
 use slimcluster_core::machine::Host;
+use slimcluster_core::node::bootstrap::BootstrapOptions;
+use slimcluster_core::node::io::Meta;
+use slimcluster_core::node::{ConsensusOptions, Membership, NodeOptions, ProposalOptions};
+use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
 use slimcluster_core::storage::Recovered;
 use slimcluster_core::types::StoreId;
 use slimcluster_wal::{FreshIds, Options as WalOptions, Wal, WalError};
@@ -79,7 +84,8 @@ impl World {
         let host = host.with_mutant(self.options.mutant);
         let address = self.places[place].address;
         let options = self.node_options(place);
-        let process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed);
+        let process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed)
+            .map_err(|reason| Violation::of("recovery", format!("n{}: {reason}", place + 1)))?;
         self.places[place].process = Some(process);
         self.network.listen(address, endpoint);
         self.wake(endpoint, self.now);
@@ -138,6 +144,35 @@ impl World {
         }
         self.places[place].crash_in_write = None;
         self.network.process_ended(self.now, Endpoint { place, start }, power_loss);
+    }
+
+    fn node_options(&mut self, place: usize) -> NodeOptions {
+        let swarm = &self.swarm;
+        let name = self.places[place].name.clone();
+        let swim = if swarm.quick_swim { swim::Options::local() } else { swim::Options::lan() };
+        let raft = raft::Options {
+            append_bytes_max: swarm.message_bytes_max,
+            cache_bytes_max: swarm.cache_bytes_max,
+            apply_bytes_max: swarm.apply_bytes_max,
+            #[cfg(feature = "mutants")]
+            mutant: self.options.mutant,
+            ..raft::Options::lan()
+        };
+        NodeOptions {
+            name: name.clone(),
+            address: self.places[place].address,
+            meta: Meta::default(),
+            codec: swarm.codecs[place],
+            nonce: Nonce(self.rng.start.next()),
+            membership: Membership::Swim(swim),
+            announce: false,
+            consensus: Some(ConsensusOptions {
+                raft,
+                bootstrap: BootstrapOptions::new(name, swarm.nodes, Durability::Fsync),
+                proposals: ProposalOptions::default(),
+            }),
+            restart_within: Duration::from_secs(10),
+        }
     }
 
     /// Plans the next start of a place that is down.

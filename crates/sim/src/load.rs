@@ -18,7 +18,8 @@ const RETRY: u64 = 50 * MILLISECOND;
 impl World {
     /// A client does its next operation.
     pub(crate) fn on_client(&mut self, client: usize) {
-        if !matches!(self.phase, Phase::Faults | Phase::Healed) || self.clients[client].busy {
+        let idle = client < self.swarm.clients && !self.clients[client].busy;
+        if !idle || !matches!(self.phase, Phase::Faults | Phase::Healed) {
             return;
         }
         if self.resubmit(client) {

@@ -297,6 +297,12 @@ impl Network {
         self.sent.push((now + patience, Packet::DialTimeout(id)));
     }
 
+    /// The process at the other end of a link, if it is connected.
+    pub fn other_end(&self, endpoint: Endpoint, link: LinkId) -> Option<Endpoint> {
+        let (id, end) = self.links.get(&(endpoint, link))?;
+        self.connections.get(id)?.ends.get(1 - end).map(|end| end.endpoint)
+    }
+
     /// Queues a frame.
     pub fn send_frame(&mut self, now: u64, endpoint: Endpoint, link: LinkId, bytes: Bytes) {
         let Some(&(id, end)) = self.links.get(&(endpoint, link)) else { return };

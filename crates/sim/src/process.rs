@@ -10,10 +10,13 @@ use std::net::SocketAddr;
 use slimcluster_core::machine::{Applied, Budget, Host, Typed};
 use slimcluster_core::node::io::{Input, Output, RequestId};
 use slimcluster_core::node::{Node, NodeOptions};
+use slimcluster_core::raft::invariants::Observed;
+use slimcluster_core::raft;
 use slimcluster_core::storage::{KnownPeer, Recovered, Write};
 use slimcluster_core::{Index, Instant, MachineId};
 use slimcluster_wal::{Wal, WalReader};
 
+use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
 use crate::network::Endpoint;
 use crate::registers::{MACHINE, Registers};
@@ -70,6 +73,7 @@ pub struct Process {
     /// Reads that wait for the replica to reach their index.
     pub reads: Vec<(Index, RequestId)>,
     next_request: u64,
+    observed: Option<Observed>,
     /// It leads this term, as of the last step.
     pub leads: Option<slimcluster_core::Term>,
     /// Its commit index, as of the last step.
@@ -88,9 +92,9 @@ impl Process {
         (wal, recovered): (Wal, Recovered),
         host: Host,
         rng_seed: u64,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let (reader, log) = (wal.reader(), recovered.log.base());
-        let node = Node::new(options, recovered, Instant::ZERO, rng_seed);
+        let node = Node::new(options, recovered, rng_seed, Instant::ZERO)?;
         let mut process = Process {
             endpoint,
             address,
@@ -115,6 +119,7 @@ impl Process {
             requests: BTreeMap::new(),
             reads: Vec::new(),
             next_request: 1,
+            observed: None,
             leads: None,
             commit: Index(0),
             stopped: false,
@@ -122,7 +127,19 @@ impl Process {
         // A fresh host knows no machine of this name: this cannot fail, and if it did, apply would say so by waiting for ever.
         let _ = process.host.register(MACHINE, Box::new(process.registers.clone()));
         process.inbox.push_back(Input::Register { name: MACHINE.to_owned() });
-        process
+        Ok(process)
+    }
+
+    /// Raft's own invariants, after every input.
+    pub fn check_invariants(&mut self) -> Verdict {
+        let Some(raft) = self.node.raft() else { return Ok(()) };
+        let broken = |fatal: raft::Fatal| Violation::of("invariants of Raft", fatal.to_string());
+        raft::invariants::check_state(raft).map_err(broken)?;
+        if let Some(before) = &self.observed {
+            raft::invariants::check_step(before, raft).map_err(broken)?;
+        }
+        self.observed = Some(Observed::new(raft));
+        Ok(())
     }
 
     /// The process's own clock.

@@ -55,6 +55,8 @@ pub struct Swarm {
     pub new_address: u64,
     /// A start crashes while it recovers.
     pub recovery_crash: u64,
+    /// The failure detector is quick.
+    pub quick_swim: bool,
     /// How long a node stays down, at most.
     pub down: u64,
 }
@@ -94,11 +96,13 @@ pub enum FaultClass {
     SlowDisk,
     /// A sync fails once.
     SyncFailure,
+    /// A process is told to stop, stops in order, and starts again.
+    Stop,
 }
 
 impl FaultClass {
     /// All classes, with the range of their mean interval in milliseconds.
-    const ALL: [(FaultClass, u64, u64); 14] = [
+    const ALL: [(FaultClass, u64, u64); 15] = [
         (FaultClass::Partition, 2_000, 20_000),
         (FaultClass::OneWay, 2_000, 20_000),
         (FaultClass::Partial, 2_000, 20_000),
@@ -113,6 +117,7 @@ impl FaultClass {
         (FaultClass::SlowNode, 2_000, 20_000),
         (FaultClass::SlowDisk, 2_000, 20_000),
         (FaultClass::SyncFailure, 3_000, 20_000),
+        (FaultClass::Stop, 3_000, 20_000),
     ];
 }
 
@@ -160,6 +165,7 @@ impl Swarm {
             think: log_uniform(rng, 20_000, 120_000),
             padding: on(rng, 16, 2_048),
             new_address: on(rng, 100_000, MILLION),
+            quick_swim: rng.chance(1, 2),
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),
         }

@@ -11,8 +11,6 @@ use crate::world::{Event, MILLISECOND, SECOND, World};
 
 /// A WAL thread that had nothing to do for this long says so (rule 3).
 const IDLE: u64 = 100 * MILLISECOND;
-/// Calls that one batch makes to the disk, at most, for drawing the one at which a process dies.
-const CALLS_OF_A_BATCH: u64 = 10;
 
 impl World {
     /// Lets the WAL thread take what is queued, unless it is busy.
@@ -45,7 +43,9 @@ impl World {
             return Ok(());
         }
         if let Some(power_loss) = self.places[place].crash_in_write.take() {
-            return self.crash(place, power_loss);
+            self.crash(place, power_loss)?;
+            self.plan_start(place);
+            return Ok(());
         }
         let World { places, stores, .. } = self;
         let store = &mut stores[place];

@@ -166,6 +166,10 @@ pub struct World {
     pub(crate) stores: Vec<Store>,
     pub(crate) clients: Vec<Client>,
     pub(crate) phase: Phase,
+    /// When the phase began.
+    pub(crate) phase_began: u64,
+    /// Which places have acknowledged an append that began in the phase.
+    pub(crate) fresh: Vec<bool>,
     pub(crate) elections: Elections,
     pub(crate) log_matching: LogMatching,
     pub(crate) commitment: Commitment,
@@ -209,8 +213,11 @@ impl World {
             network,
             places,
             stores: (0..swarm.nodes).map(|_| Store::default()).collect(),
-            clients: vec![Client::default(); swarm.clients],
+            // One more per place for the audit.
+            clients: vec![Client::default(); swarm.clients + swarm.nodes],
             phase: Phase::Faults,
+            phase_began: 0,
+            fresh: vec![false; swarm.nodes],
             elections: Elections::default(),
             log_matching: LogMatching::default(),
             commitment: Commitment::default(),
@@ -275,10 +282,7 @@ impl World {
                 Ok(())
             }
             Event::Fault(class) => self.on_fault(class),
-            Event::Undo(undo) => {
-                self.on_undo(undo);
-                Ok(())
-            }
+            Event::Undo(undo) => self.on_undo(undo),
             Event::Phase => self.on_phase(),
         }
     }

@@ -1,0 +1,205 @@
+//! The end of a run: the faults stop, everything must work again, and after a cold restart nothing acknowledged may be missing.
+
+use crate::checkers::{Verdict, Violation, convergence};
+use crate::client::Kind;
+use crate::disk::DiskFaults;
+use crate::network::{Endpoint, NetworkFaults};
+use crate::process::Process;
+use crate::registers::Appended;
+use crate::world::{Event, MILLISECOND, Place, SECOND, World};
+
+/// The faults last this long.
+const FAULTS: u64 = 45 * SECOND;
+/// The load goes on for this long after the faults.
+const LOAD_AFTER: u64 = 12 * SECOND;
+/// A seed lasts at least this long.
+const SEED: u64 = 60 * SECOND;
+/// All is well this long after the end of the faults at the latest: the slowest wait is that of a member taken for dead, which is
+/// tried again every ten seconds or so, one at a time.
+const SETTLED_WITHIN: u64 = 75 * SECOND;
+/// The same after the cold restart.
+const RESTARTED_WITHIN: u64 = 30 * SECOND;
+/// How often the world looks whether all is well.
+const LOOK: u64 = 250 * MILLISECOND;
+
+/// What part of the run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Faults and load.
+    Faults,
+    /// No faults any more, load.
+    Healed,
+    /// No load any more: waiting until all is well.
+    Settling,
+    /// All machines lost power and start again.
+    Restarted,
+    /// The end.
+    Done,
+}
+
+impl World {
+    pub(crate) fn plan_phase(&mut self) {
+        self.at(FAULTS, Event::Phase);
+    }
+
+    /// Enters the next phase, or looks whether it may.
+    pub(crate) fn on_phase(&mut self) -> Verdict {
+        self.trace.event(self.now, [30, self.phase as u64, 0], || format!("end of phase {:?}?", self.phase));
+        match self.phase {
+            Phase::Faults => {
+                self.heal();
+                self.after(LOAD_AFTER, Event::Phase);
+            }
+            Phase::Healed => {
+                self.phase = Phase::Settling;
+                self.after(LOOK, Event::Phase);
+            }
+            Phase::Settling => match self.missing() {
+                None if self.now >= SEED => {
+                    self.stats.settled_after = self.now - FAULTS;
+                    self.restart_all()?;
+                    self.after(LOOK, Event::Phase);
+                }
+                missing => self.look_again(missing, FAULTS + SETTLED_WITHIN)?,
+            },
+            Phase::Restarted => match self.missing() {
+                None => {
+                    self.stats.restarted_after = self.now - self.phase_began;
+                    self.audit()?;
+                    self.phase = Phase::Done;
+                }
+                missing => self.look_again(missing, self.phase_began + RESTARTED_WITHIN)?,
+            },
+            Phase::Done => {}
+        }
+        Ok(())
+    }
+
+    fn look_again(&mut self, missing: Option<String>, deadline: u64) -> Verdict {
+        if self.now > deadline {
+            return Err(Violation::of("liveness", missing.unwrap_or_default()));
+        }
+        // A node that has not shown that it takes writes is asked for one.
+        for place in 0..self.swarm.nodes {
+            let auditor = self.swarm.clients + place;
+            if !self.fresh[place] && !self.clients[auditor].busy {
+                self.submit(auditor, place, Kind::Append(Appended { key: 0, id: u64::MAX }));
+            }
+        }
+        self.after(LOOK, Event::Phase);
+        Ok(())
+    }
+
+    fn heal(&mut self) {
+        self.phase = Phase::Healed;
+        self.phase_began = self.now;
+        self.network.heal();
+        self.network.faults = NetworkFaults::HEALTHY;
+        for place in 0..self.swarm.nodes {
+            self.fresh[place] = false;
+            let Place { disk, slow_until, slow_disk_until, crash_in_write, power_loss_after_start, .. } =
+                &mut self.places[place];
+            disk.set_faults(DiskFaults::default());
+            (*slow_until, *slow_disk_until, *crash_in_write, *power_loss_after_start) = (0, 0, None, false);
+            if let Some(process) = self.places[place].process.as_mut() {
+                process.busy_until = process.busy_until.min(self.now);
+                let endpoint = process.endpoint;
+                self.wake(endpoint, self.now);
+            } else {
+                self.plan_start(place);
+            }
+        }
+    }
+
+    /// Every machine loses power at once; every node starts from what its medium holds.
+    fn restart_all(&mut self) -> Verdict {
+        self.phase = Phase::Restarted;
+        self.phase_began = self.now;
+        for place in 0..self.swarm.nodes {
+            self.fresh[place] = false;
+            self.crash(place, true)?;
+            self.plan_start(place);
+        }
+        Ok(())
+    }
+
+    /// What is missing to all being well.
+    fn missing(&self) -> Option<String> {
+        let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
+        if let Some(missing) = convergence::missing(&processes) {
+            return Some(missing);
+        }
+        let stale = self.fresh.iter().position(|fresh| !fresh)?;
+        Some(format!("no fresh write went through n{}", stale + 1))
+    }
+
+    /// Everything that was acknowledged stands on every node.
+    fn audit(&mut self) -> Verdict {
+        for place in 0..self.swarm.nodes {
+            if let Some(process) = &self.places[place].process {
+                self.registers.audit(process.checked)?;
+            }
+            if let Some((index, chain)) = self.commitment.acknowledged()
+                && !self.stores[place].accepted_log().holds(index, chain)
+            {
+                let detail = format!("entry {index} was acknowledged and is not in the log of n{}", place + 1);
+                return Err(Violation::of("durability", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// An append that began at `began` was acknowledged by this process.
+    pub(crate) fn note_fresh(&mut self, endpoint: Endpoint, began: u64) {
+        if self.phase != Phase::Faults && began >= self.phase_began {
+            self.fresh[endpoint.place] = true;
+        }
+    }
+
+    /// The numbers at the end.
+    pub(crate) fn final_stats(&self) -> crate::report::Stats {
+        let mut stats = self.stats.clone();
+        let disks: u64 = self.places.iter().map(|place| place.disk.injected()).sum();
+        stats.faults += self.network.injected + disks;
+        stats.time = self.now;
+        stats.applied = self.registers.applied() as u64;
+        stats
+    }
+
+    /// The world, in one line.
+    pub(crate) fn describe(&self) -> String {
+        format!("{:?} in phase {:?}; {:?}", self.swarm, self.phase, self.stats)
+    }
+
+    /// Each node, in one line.
+    pub(crate) fn describe_nodes(&self) -> Vec<String> {
+        let describe = |(at, place): (usize, &Place)| {
+            let store = &self.stores[at];
+            let (durable, accepted) = (store.durable_log().last().0, store.accepted_log().last().0);
+            let disk = format!("log to {accepted}, durable to {durable}, {:?}", store.durable_hard_state());
+            match &place.process {
+                None => format!("n{} (node {:?}) is down; {disk}", at + 1, store.node()),
+                Some(process) => {
+                    let status = process.node.status();
+                    let drops: Vec<_> = process.node.drops().collect();
+                    format!(
+                        "n{} (node {:?}) at {}, start {}: {status:?}; {disk}; {} requests; dropped {drops:?}",
+                        at + 1,
+                        store.node(),
+                        process.address,
+                        process.endpoint.start,
+                        process.requests.len()
+                    )
+                }
+            }
+        };
+        self.places.iter().enumerate().map(describe).collect()
+    }
+
+    pub(crate) fn mutant_name(&self) -> Option<String> {
+        #[cfg(feature = "mutants")]
+        return self.options.mutant.map(|mutant| mutant.to_string());
+        #[cfg(not(feature = "mutants"))]
+        None
+    }
+}

@@ -1,0 +1,54 @@
+//! What must be so some time after the last fault (L1, S3): what is missing, in words.
+
+use std::collections::BTreeSet;
+
+use slimcluster_core::node::io::{MemberState, Stage};
+use slimcluster_core::{Index, NodeId};
+
+use crate::process::Process;
+
+/// What all nodes must agree on.
+#[derive(Debug, PartialEq, Eq)]
+struct View {
+    leader: Option<NodeId>,
+    voters: Vec<NodeId>,
+    alive: BTreeSet<NodeId>,
+    applied: Index,
+}
+
+/// Why the cluster is not yet as it should be; none when it is.
+pub fn missing(processes: &[Option<&Process>]) -> Option<String> {
+    let mut first: Option<View> = None;
+    let ids: BTreeSet<NodeId> = processes.iter().flatten().map(|process| process.node.id()).collect();
+    for (place, process) in processes.iter().enumerate() {
+        let name = format!("n{}", place + 1);
+        let Some(process) = process else { return Some(format!("{name} is down")) };
+        let status = process.node.status();
+        if status.stage != Stage::Working {
+            return Some(format!("{name} is not working: {:?}", status.stage));
+        }
+        if !process.requests.is_empty() {
+            return Some(format!("{name} owes the outcome of {} operations", process.requests.len()));
+        }
+        let members = process.node.members();
+        let alive = members.iter().filter(|member| member.state == MemberState::Alive).map(|member| member.id);
+        let view = View {
+            leader: status.leader.map(|leader| leader.id),
+            voters: status.voters,
+            alive: alive.collect(),
+            applied: process.host.applied(),
+        };
+        if view.alive != ids {
+            return Some(format!("{name} sees {:?} alive, these run: {ids:?}", view.alive));
+        }
+        if view.leader.is_none() {
+            return Some(format!("{name} knows no leader"));
+        }
+        match &first {
+            None => first = Some(view),
+            Some(first) if *first == view => {}
+            Some(first) => return Some(format!("n1 sees {first:?}, {name} sees {view:?}")),
+        }
+    }
+    None
+}

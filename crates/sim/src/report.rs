@@ -1,0 +1,94 @@
+//! What a run leaves behind: counts when it was good, everything that helps when it was not.
+
+use std::fmt;
+
+use crate::checkers::Violation;
+
+/// What happened in a run, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events of the world.
+    pub events: u64,
+    /// Virtual microseconds.
+    pub time: u64,
+    /// Operations that clients began.
+    pub operations: u64,
+    /// Appends that were acknowledged.
+    pub acknowledged: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+    /// Appends that were certainly not applied.
+    pub refused: u64,
+    /// Operations whose clients never learned, or not at once, what became of them.
+    pub unknown: u64,
+    /// Faults of the classes, and what network and disks did by themselves.
+    pub faults: u64,
+    /// Processes that were started.
+    pub starts: u64,
+    /// Processes that were ended.
+    pub crashes: u64,
+    /// Starts that died while they recovered.
+    pub recovery_crashes: u64,
+    /// Leaders that were elected.
+    pub elections: u64,
+    /// Batches that were made durable.
+    pub writes: u64,
+    /// Runs that were read back from the log.
+    pub fetches: u64,
+    /// Appends that any replica applied.
+    pub applied: u64,
+    /// How long after the end of the faults everything was as it should be, in virtual microseconds.
+    pub settled_after: u64,
+    /// The same after the cold restart of all nodes.
+    pub restarted_after: u64,
+}
+
+/// A good run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// The hash of everything that happened.
+    pub hash: u64,
+    /// Its numbers.
+    pub stats: Stats,
+}
+
+/// A run in which a property did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Its seed: the same seed fails again.
+    pub seed: u64,
+    /// The property, and what was seen.
+    pub violation: Violation,
+    /// When, in virtual microseconds.
+    pub at: u64,
+    /// The world, in one line.
+    pub world: String,
+    /// Each node.
+    pub nodes: Vec<String>,
+    /// The last things that happened.
+    pub lines: Vec<String>,
+    /// The safeguard that was left out, if any.
+    pub mutant: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} fails after {}.{:06} s", self.seed, self.at / 1_000_000, self.at % 1_000_000)?;
+        writeln!(f, "  {}", self.violation)?;
+        writeln!(f, "\n  {}", self.world)?;
+        for node in &self.nodes {
+            writeln!(f, "  {node}")?;
+        }
+        writeln!(f)?;
+        for line in &self.lines {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "\nreplay: cargo run --release -p slimcluster-sim")?;
+        match &self.mutant {
+            Some(mutant) => write!(f, " --features mutants -- replay {} --trace --mutant {mutant}", self.seed),
+            None => write!(f, " -- replay {} --trace", self.seed),
+        }
+    }
+}
