@@ -1,8 +1,8 @@
 //! One step of a node's event loop, and its outputs.
 
-use slimcluster_core::node::io::{Event as NodeEvent, Input, Output, Role};
+use slimcluster_core::node::io::{Event as NodeEvent, Input, Output};
 use slimcluster_core::storage::Fetched;
-use slimcluster_core::{Index, NodeId, Run, WallTime};
+use slimcluster_core::{NodeId, Run, WallTime, raft};
 
 use crate::checkers::{Verdict, Violation};
 use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
@@ -74,7 +74,7 @@ impl World {
         let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
         let Some(raft) = process.node.raft() else { return Ok(()) };
         let (term, commit, node) = (raft.term(), raft.commit_index(), raft.id());
-        let leads = process.node.role() == Role::Leader;
+        let leads = raft.role() == raft::Role::Leader;
         let log = stores[endpoint.place].accepted_log();
         if leads && process.leads != Some(term) {
             stats.elections += 1;
@@ -133,6 +133,11 @@ impl World {
                 self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));
             }
             Output::Apply(runs) => return self.on_apply(endpoint, runs),
+            Output::Renamed { node, generation } => {
+                if let Some(process) = self.process(endpoint) {
+                    process.host.change_owner(node, generation);
+                }
+            }
             Output::RememberPeers(peers) => {
                 if let Some(process) = self.process(endpoint) {
                     process.peers = Some(peers);
@@ -194,10 +199,5 @@ impl World {
             };
             format!("n{} -> {what}", endpoint.place + 1)
         });
-    }
-
-    /// The index up to which the replica of a running process has applied.
-    pub(crate) fn applied(&self, place: usize) -> Option<Index> {
-        self.places[place].process.as_ref().map(|process| process.host.applied())
     }
 }

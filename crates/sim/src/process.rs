@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use slimcluster_core::machine::{Applied, Budget, Host, Typed};
 use slimcluster_core::node::io::{Input, Output, RequestId};
 use slimcluster_core::node::{Node, NodeOptions};
-use slimcluster_core::raft::invariants::Observed;
-use slimcluster_core::raft;
+use slimcluster_core::raft::{self, Observed};
 use slimcluster_core::storage::{KnownPeer, Recovered, Write};
 use slimcluster_core::{Index, Instant, MachineId};
 use slimcluster_wal::{Wal, WalReader};
@@ -134,9 +133,9 @@ impl Process {
     pub fn check_invariants(&mut self) -> Verdict {
         let Some(raft) = self.node.raft() else { return Ok(()) };
         let broken = |fatal: raft::Fatal| Violation::of("invariants of Raft", fatal.to_string());
-        raft::invariants::check_state(raft).map_err(broken)?;
+        raft::check_state(raft).map_err(broken)?;
         if let Some(before) = &self.observed {
-            raft::invariants::check_step(before, raft).map_err(broken)?;
+            raft::check_step(before, raft).map_err(broken)?;
         }
         self.observed = Some(Observed::new(raft));
         Ok(())
