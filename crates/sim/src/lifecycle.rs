@@ -164,7 +164,7 @@ impl World {
             meta: Meta::default(),
             codec: swarm.codecs[place],
             nonce: Nonce(self.rng.start.next()),
-            membership: Membership::Swim(swim),
+            membership: if swarm.static_members { Membership::Static } else { Membership::Swim(swim) },
             announce: false,
             consensus: Some(ConsensusOptions {
                 raft,

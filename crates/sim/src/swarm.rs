@@ -57,6 +57,8 @@ pub struct Swarm {
     pub recovery_crash: u64,
     /// The failure detector is quick.
     pub quick_swim: bool,
+    /// There is none: the members are a fixed list of addresses.
+    pub static_members: bool,
     /// How long a node stays down, at most.
     pub down: u64,
 }
@@ -166,6 +168,7 @@ impl Swarm {
             padding: on(rng, 16, 2_048),
             new_address: on(rng, 100_000, MILLION),
             quick_swim: rng.chance(1, 2),
+            static_members: rng.chance(1, 8),
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),
         }
