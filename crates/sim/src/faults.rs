@@ -194,7 +194,7 @@ impl World {
         if left == 0 || self.phase != Phase::Faults {
             return;
         }
-        self.set_cuts(&directions, left % 2 == 0);
+        self.set_cuts(&directions, left.is_multiple_of(2));
         let lasts = 20 * MILLISECOND + self.rng.fault.below(500 * MILLISECOND);
         self.after(lasts, Event::Undo(Undo::Flap(directions, left - 1)));
     }

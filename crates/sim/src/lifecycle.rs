@@ -8,9 +8,9 @@ use slimcluster_core::machine::Host;
 use slimcluster_core::node::bootstrap::BootstrapOptions;
 use slimcluster_core::node::io::Meta;
 use slimcluster_core::node::{ConsensusOptions, Membership, NodeOptions, ProposalOptions};
-use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
 use slimcluster_core::storage::Recovered;
 use slimcluster_core::types::StoreId;
+use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
 use slimcluster_wal::{FreshIds, Options as WalOptions, Wal, WalError};
 
 use crate::audit::Phase;
@@ -44,8 +44,7 @@ impl World {
             let calls = self.rng.fault.below(CALLS_OF_A_RECOVERY);
             self.places[place].disk.crash_after(calls);
         }
-        let fresh =
-            FreshIds { node: NodeId(self.rng.start.next_u128()), store: StoreId(self.rng.start.next_u128()) };
+        let fresh = FreshIds { node: NodeId(self.rng.start.next_u128()), store: StoreId(self.rng.start.next_u128()) };
         let rng_seed = self.rng.start.next();
         match Wal::open(disk, self.wal_options(), CLUSTER_ID, fresh) {
             Ok(opened) if !self.places[place].disk.is_dead() => {
@@ -64,8 +63,7 @@ impl World {
             segment_bytes: self.swarm.segment_bytes,
             tail_bytes_max: self.swarm.tail_bytes_max,
             #[cfg(feature = "mutants")]
-            skip_recovery_sync: self.options.mutant
-                == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped),
+            skip_recovery_sync: self.options.mutant == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped),
             ..WalOptions::default()
         }
     }

@@ -101,7 +101,10 @@ impl World {
                 self.stats.refused += 1;
                 self.registers.on_refused(id)?;
                 if refused == Refused::Failed && !self.places[endpoint.place].disk.has_failed() {
-                    return Err(Violation::of("no broken invariant", format!("n{} refused as failed", endpoint.place + 1)));
+                    return Err(Violation::of(
+                        "no broken invariant",
+                        format!("n{} refused as failed", endpoint.place + 1),
+                    ));
                 }
             }
             Outcome::Unknown { id } => {
@@ -124,7 +127,10 @@ impl World {
 
     /// The node has a read index, or none.
     pub(crate) fn on_read_ready(
-        &mut self, endpoint: Endpoint, request: RequestId, index: Result<Index, Refused>,
+        &mut self,
+        endpoint: Endpoint,
+        request: RequestId,
+        index: Result<Index, Refused>,
     ) -> Verdict {
         let Some(process) = self.process(endpoint) else { return Ok(()) };
         match index {

@@ -48,7 +48,7 @@ fn seeds(words: &[String]) -> Result<bool, String> {
 fn replay(words: &[String]) -> Result<bool, String> {
     let seed = number(words.first().ok_or(USAGE)?)?;
     let detail = if words.iter().any(|word| word == "--trace") { Detail::Print } else { Detail::Tail };
-    match run_seed(seed, RunOptions { detail, ..options(words)? }) {
+    match run_seed(seed, options(words)?.with_detail(detail)) {
         Ok(report) => {
             println!("seed {seed} is good: trace {:016x}, {:?}", report.hash, report.stats);
             Ok(true)

@@ -386,8 +386,7 @@ impl Network {
         let link = LinkId(2 * self.next_accepted);
         self.next_accepted += 1;
         let at = now + self.latency();
-        let end =
-            End { endpoint: listener, link, open: true, queue: VecDeque::new(), last_arrival: 0, stalled: None };
+        let end = End { endpoint: listener, link, open: true, queue: VecDeque::new(), last_arrival: 0, stalled: None };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.ends[0].last_arrival = at;
             connection.ends.push(end);

@@ -15,7 +15,7 @@ pub fn run_seed(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> 
     match run_once(seed, options) {
         Ok(report) => Ok(report),
         Err(_) if options.detail == Detail::Hash => {
-            match run_once(seed, RunOptions { detail: Detail::Tail, ..options }) {
+            match run_once(seed, options.with_detail(Detail::Tail)) {
                 Err(failure) => Err(failure),
                 Ok(_) => Err(Box::new(Failure {
                     seed,

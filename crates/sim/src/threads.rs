@@ -149,7 +149,8 @@ impl World {
     /// The apply thread has done a slice.
     pub(crate) fn on_slice(&mut self, endpoint: Endpoint) -> Verdict {
         let World { places, registers, .. } = self;
-        let Some(process) = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint) else {
+        let Some(process) = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint)
+        else {
             return Ok(());
         };
         process.applying = false;

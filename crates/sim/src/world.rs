@@ -147,6 +147,15 @@ impl Default for RunOptions {
     }
 }
 
+impl RunOptions {
+    /// The same with another amount of text.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.detail = detail;
+        self
+    }
+}
+
 /// A whole simulated cluster.
 pub struct World {
     /// What kind of world it is.
@@ -300,9 +309,7 @@ impl World {
             Arrival::Connected(link) => (link.0, Input::Connected(link)),
             Arrival::Accepted(link, from) => (link.0, Input::Accepted { link, from }),
             Arrival::Frame(link, bytes) => (digest(&bytes) ^ link.0, Input::Frame { link, bytes }),
-            Arrival::Disconnected(link, reason) => {
-                (link.0, Input::Disconnected { link, reason: reason.to_owned() })
-            }
+            Arrival::Disconnected(link, reason) => (link.0, Input::Disconnected { link, reason: reason.to_owned() }),
         };
         self.trace.event(self.now, [1, endpoint.place as u64, word], || {
             let what = match &input {

@@ -15,7 +15,7 @@ fn the_same_seed_gives_the_same_trace_twice() {
 #[test]
 fn text_does_not_change_what_happens() {
     use slimcluster_sim::Detail;
-    let run = |detail| run_seed(5, RunOptions { detail, ..RunOptions::default() }).map(|report| report.hash);
+    let run = |detail| run_seed(5, RunOptions::default().with_detail(detail)).map(|report| report.hash);
     let (silent, verbose) = (run(Detail::Hash), run(Detail::Tail));
     assert_eq!(silent.map_err(|failure| failure.to_string()), verbose.map_err(|failure| failure.to_string()));
 }

@@ -28,7 +28,15 @@ const FIRST: u64 = 2;
 
 impl Commitment {
     /// A process of a node in `term` was told to apply `run`, after everything below `next`.
-    pub fn on_apply(&mut self, node: NodeId, term: Term, next: Index, run: &Run, voters: &[NodeId], stores: &[Store]) -> Verdict {
+    pub fn on_apply(
+        &mut self,
+        node: NodeId,
+        term: Term,
+        next: Index,
+        run: &Run,
+        voters: &[NodeId],
+        stores: &[Store],
+    ) -> Verdict {
         if run.first() != next {
             let detail = format!("node {node:?} applies {run:?} where {next} is next");
             return Err(Violation::of("contiguous apply", detail));
@@ -79,7 +87,10 @@ impl Commitment {
     /// A client was told that its command was committed at `index`.
     pub fn on_acknowledged(&mut self, index: Index, voters: &[NodeId], stores: &[Store]) -> Verdict {
         let Some(committed) = self.at(index).copied() else {
-            return Err(Violation::of("acknowledged is applied", format!("{index} was acknowledged, nobody applied it")));
+            return Err(Violation::of(
+                "acknowledged is applied",
+                format!("{index} was acknowledged, nobody applied it"),
+            ));
         };
         self.acknowledged = self.acknowledged.max(index);
         on_quorum(index, committed.chain, voters, stores)

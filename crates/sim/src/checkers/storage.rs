@@ -180,7 +180,8 @@ impl Store {
                 }
             }
         }
-        let detail = format!("it ends in {}, {} was durable, {} was written", found.0, durable.0, self.durable.log.last().0);
+        let detail =
+            format!("it ends in {}, {} was durable, {} was written", found.0, durable.0, self.durable.log.last().0);
         Err(Violation::of("recovered log", detail))
     }
 
