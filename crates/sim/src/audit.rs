@@ -133,8 +133,15 @@ impl World {
         Some(format!("no fresh write went through n{}", stale + 1))
     }
 
-    /// Everything that was acknowledged stands on every node.
+    /// Everything that was acknowledged stands on every node, and equal logs have made equal states.
     fn audit(&mut self) -> Verdict {
+        let states = self.places.iter().flat_map(|place| &place.process).map(|process| process.host.serialise());
+        let states = states
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Violation::of("equal replicas", error.to_string()))?;
+        if states.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(Violation::of("equal replicas", "the states of two nodes differ after the same entries"));
+        }
         for place in 0..self.swarm.nodes {
             if let Some(process) = &self.places[place].process {
                 self.registers.audit(process.checked)?;

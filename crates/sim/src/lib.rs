@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`swarm`] (what kind of world a seed is), [`world`] (places, clock, events), [`process`] (one running node),
 //! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
-//! [`faults`] (what goes wrong when), [`client`], [`load`] and [`registers`] (the work), [`checkers`], [`messages`] and [`audit`]
+//! [`faults`] (what goes wrong when), [`client`], [`load`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
 //! (what must hold), [`trace`], [`report`] and [`run`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
@@ -21,6 +21,7 @@ pub mod event_loop;
 pub mod faults;
 pub mod lifecycle;
 pub mod load;
+pub mod media;
 pub mod messages;
 pub mod network;
 pub mod process;

@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    fn wal_options(&self) -> WalOptions {
+    pub(crate) fn wal_options(&self) -> WalOptions {
         WalOptions {
             segment_bytes: self.swarm.segment_bytes,
             tail_bytes_max: self.swarm.tail_bytes_max,
@@ -156,19 +156,18 @@ impl World {
             mutant: self.options.mutant,
             ..raft::Options::lan()
         };
+        let names = swarm.named.then(|| self.places.iter().map(|place| place.name.clone()).collect());
+        let bootstrap = BootstrapOptions::new(name.clone(), swarm.nodes, Durability::Fsync);
+        let bootstrap = BootstrapOptions { initial_names: names, ..bootstrap };
         NodeOptions {
-            name: name.clone(),
+            name,
             address: self.places[place].address,
             meta: Meta::default(),
             codec: swarm.codecs[place],
             nonce: Nonce(self.rng.start.next()),
             membership: if swarm.static_members { Membership::Static } else { Membership::Swim(swim) },
             announce: false,
-            consensus: Some(ConsensusOptions {
-                raft,
-                bootstrap: BootstrapOptions::new(name, swarm.nodes, Durability::Fsync),
-                proposals: ProposalOptions::default(),
-            }),
+            consensus: Some(ConsensusOptions { raft, bootstrap, proposals: ProposalOptions::default() }),
             restart_within: Duration::from_secs(10),
         }
     }

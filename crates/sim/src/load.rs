@@ -122,7 +122,8 @@ impl World {
             return Ok(());
         };
         let voters: Vec<NodeId> = raft.configuration().voters().collect();
-        commitment.on_acknowledged(index, &voters, stores)
+        let chain = commitment.on_acknowledged(index, &voters, stores)?;
+        self.check_media(index, chain, &voters)
     }
 
     /// The node has a read index, or none.

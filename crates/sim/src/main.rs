@@ -133,6 +133,17 @@ fn summarise(reports: &[Report], began: Instant) {
         sum(|report| report.stats.elections),
     );
     println!(
+        "{} starts ({} crashed while recovering), {} batches on disk, {} reads of the log, {} acknowledgements looked up on media, \
+         {} unknown outcomes, {} refusals",
+        sum(|report| report.stats.starts),
+        sum(|report| report.stats.recovery_crashes),
+        sum(|report| report.stats.writes),
+        sum(|report| report.stats.fetches),
+        sum(|report| report.stats.media_checks),
+        sum(|report| report.stats.unknown),
+        sum(|report| report.stats.refused),
+    );
+    println!(
         "median per seed: {} appends acknowledged, {} reads, {} faults, all well {} ms after the faults",
         median(reports.iter().map(|report| report.stats.acknowledged)),
         median(reports.iter().map(|report| report.stats.reads)),

@@ -35,6 +35,8 @@ pub struct Stats {
     pub writes: u64,
     /// Runs that were read back from the log.
     pub fetches: u64,
+    /// Acknowledgements that were looked up on the media.
+    pub media_checks: u64,
     /// Appends that any replica applied.
     pub applied: u64,
     /// How long after the end of the faults everything was as it should be, in virtual microseconds.

@@ -14,20 +14,18 @@ use crate::world::{RunOptions, World};
 pub fn run_seed(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> {
     match run_once(seed, options) {
         Ok(report) => Ok(report),
-        Err(_) if options.detail == Detail::Hash => {
-            match run_once(seed, options.with_detail(Detail::Tail)) {
-                Err(failure) => Err(failure),
-                Ok(_) => Err(Box::new(Failure {
-                    seed,
-                    violation: Violation::of("determinism", "the seed failed once and passed when it ran again"),
-                    at: 0,
-                    world: String::new(),
-                    nodes: Vec::new(),
-                    lines: Vec::new(),
-                    mutant: None,
-                })),
-            }
-        }
+        Err(_) if options.detail == Detail::Hash => match run_once(seed, options.with_detail(Detail::Tail)) {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Box::new(Failure {
+                seed,
+                violation: Violation::of("determinism", "the seed failed once and passed when it ran again"),
+                at: 0,
+                world: String::new(),
+                nodes: Vec::new(),
+                lines: Vec::new(),
+                mutant: None,
+            })),
+        },
         Err(failure) => Err(failure),
     }
 }

@@ -55,9 +55,11 @@ pub struct Swarm {
     pub new_address: u64,
     /// A start crashes while it recovers.
     pub recovery_crash: u64,
+    /// The nodes know the names of all in advance.
+    pub named: bool,
     /// The failure detector is quick.
     pub quick_swim: bool,
-    /// There is none: the members are a fixed list of addresses.
+    /// There is no failure detector: the members are a fixed list of addresses.
     pub static_members: bool,
     /// How long a node stays down, at most.
     pub down: u64,
@@ -168,6 +170,7 @@ impl Swarm {
             padding: on(rng, 16, 2_048),
             new_address: on(rng, 100_000, MILLION),
             quick_swim: rng.chance(1, 2),
+            named: rng.chance(1, 8),
             static_members: rng.chance(1, 8),
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),

@@ -1,6 +1,6 @@
 //! What is committed (R4, R5, R7): the same on every node, on a quorum's disks, and in the log of every later leader.
 
-use slimcluster_core::{Index, LogId, NodeId, Run, RunKind, Term};
+use slimcluster_core::{Index, LogId, NodeId, Run, Term};
 
 use super::log_matching::chained;
 use super::storage::{ShadowLog, Store};
@@ -85,7 +85,8 @@ impl Commitment {
     }
 
     /// A client was told that its command was committed at `index`.
-    pub fn on_acknowledged(&mut self, index: Index, voters: &[NodeId], stores: &[Store]) -> Verdict {
+    /// Returns the entry's history.
+    pub fn on_acknowledged(&mut self, index: Index, voters: &[NodeId], stores: &[Store]) -> Result<u64, Violation> {
         let Some(committed) = self.at(index).copied() else {
             return Err(Violation::of(
                 "acknowledged is applied",
@@ -93,7 +94,8 @@ impl Commitment {
             ));
         };
         self.acknowledged = self.acknowledged.max(index);
-        on_quorum(index, committed.chain, voters, stores)
+        on_quorum(index, committed.chain, voters, stores)?;
+        Ok(committed.chain)
     }
 
     /// The highest index that a client was told of, with its history.
@@ -109,11 +111,6 @@ impl Commitment {
     fn at(&self, index: Index) -> Option<&Committed> {
         index.0.checked_sub(FIRST).and_then(|at| self.entries.get(at as usize))
     }
-}
-
-/// How many commands stand in a run.
-pub fn commands(run: &Run) -> u64 {
-    if run.kind() == RunKind::Command { run.count() } else { 0 }
 }
 
 fn on_quorum(index: Index, chain: u64, voters: &[NodeId], stores: &[Store]) -> Verdict {

@@ -1,0 +1,47 @@
+//! What the media hold, read by opening a copy of them: the shadow that [`crate::checkers::storage`] keeps trusts the store's word,
+//! this does not. Opening costs a hundred times more, so only some acknowledgements are checked this way.
+
+use slimcluster_core::types::StoreId;
+use slimcluster_core::{GroupId, Index, NodeId};
+use slimcluster_wal::{FreshIds, Wal};
+
+use crate::checkers::{Verdict, Violation};
+use crate::lifecycle::CLUSTER_ID;
+use crate::world::World;
+
+/// One acknowledgement in so many is checked on the media.
+const EVERY: u64 = 64;
+
+impl World {
+    /// An entry is acknowledged: had every machine lost power at this moment, a majority would still hold it.
+    pub(crate) fn check_media(&mut self, index: Index, chain: u64, voters: &[NodeId]) -> Verdict {
+        if !self.stats.acknowledged.is_multiple_of(EVERY) {
+            return Ok(());
+        }
+        self.stats.media_checks += 1;
+        let holds = |place: &usize| {
+            self.stores[*place].node().is_some_and(|node| voters.contains(&node))
+                && self.medium_holds(*place, index, chain)
+        };
+        let count = (0..self.swarm.nodes).filter(holds).count();
+        if count * 2 > voters.len() {
+            return Ok(());
+        }
+        let detail = format!("{index} was acknowledged, {count} of {} media hold it", voters.len());
+        Err(Violation::of("quorum durability", detail))
+    }
+
+    fn medium_holds(&self, place: usize, index: Index, chain: u64) -> bool {
+        let fresh = FreshIds { node: NodeId(0), store: StoreId(0) };
+        let image = self.places[place].disk.image();
+        let Ok((wal, recovered)) = Wal::open(image.mount(), self.wal_options(), CLUSTER_ID, fresh) else {
+            return false;
+        };
+        let base = recovered.log.base().index;
+        if index == base {
+            return recovered.log.base_chain() == chain;
+        }
+        let fetched = wal.reader().fetch(GroupId::DEFAULT, index, index, 1);
+        fetched.is_ok_and(|fetched| fetched.runs.first().and_then(|run| run.chain_at(index)) == Some(chain))
+    }
+}
