@@ -24,7 +24,9 @@ use crate::wire::{
     Announcement, Envelope, cluster_tag, decode_announcement, decode_datagram, encode_announcement, encode_datagram,
     sizer,
 };
-use crate::{ClusterUuid, GroupId, HardState, Index, Instant, MachineId, NodeId, Nonce, Term, WallTime, WriteSeq};
+use crate::{
+    ClusterUuid, Generation, GroupId, HardState, Index, Instant, MachineId, NodeId, Nonce, Term, WallTime, WriteSeq,
+};
 
 /// Announcements come this often while the node is new, then more slowly: a newcomer is found at once, an old node by newcomers.
 const ANNOUNCE_FIRST: Duration = Duration::from_millis(500);
@@ -42,6 +44,13 @@ const PEERS_MAX: usize = 64;
 pub(super) enum Source {
     Identity,
     Raft(WriteSeq),
+}
+
+/// The first number of a process for its questions and forwards: above every number of its earlier processes, so that a late answer
+/// to one of those answers nothing of this one.
+fn first_number(generation: Generation) -> u64 {
+    // 2^32 numbers per process start are years of one per millisecond; 2^32 starts wrap around, and no answer is that late.
+    ((generation.0 & 0xffff_ffff) << 32) + 1
 }
 
 /// One node: Raft, SWIM, bootstrap and the application's requests, joined.
@@ -105,8 +114,8 @@ impl Node {
             roster: None,
             bootstrap: None,
             raft: None,
-            proposals: Proposals::new(proposals, group),
-            reads: Reads::new(proposals.leader_wait),
+            proposals: Proposals::new(proposals, group, first_number(identity.generation)),
+            reads: Reads::new(proposals.leader_wait, first_number(identity.generation)),
             outputs: VecDeque::new(),
             leader: None,
             forwards: BTreeMap::new(),

@@ -109,13 +109,14 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
-    pub(super) fn new(options: ProposalOptions, group: GroupId) -> Self {
+    /// `first_forward` lies above every number that an earlier process of this node has used.
+    pub(super) fn new(options: ProposalOptions, group: GroupId, first_forward: u64) -> Self {
         Proposals {
             options,
             group,
             session: None,
             next_number: 1,
-            next_forward: 1,
+            next_forward: first_forward,
             unnumbered: VecDeque::new(),
             pending: BTreeMap::new(),
             pending_bytes: 0,
@@ -502,7 +503,7 @@ mod tests {
     }
 
     fn opened() -> Proposals {
-        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT);
+        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT, 1);
         proposals.opened(SessionId(7));
         proposals
     }
@@ -587,7 +588,7 @@ mod tests {
 
     #[test]
     fn commands_wait_for_their_session_and_keep_their_order() {
-        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT);
+        let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT, 1);
         proposals.submit(at(0), command(1, 1));
         proposals.submit(at(0), command(2, 1));
         assert!(proposals.wants_session() && proposals.runs_for(at(0), LEADER).is_empty());
@@ -598,7 +599,7 @@ mod tests {
     #[test]
     fn limits_answer_at_once() {
         let options = ProposalOptions { command_bytes_max: 8, pending_bytes_max: 10, ..ProposalOptions::default() };
-        let mut proposals = Proposals::new(options, GroupId::DEFAULT);
+        let mut proposals = Proposals::new(options, GroupId::DEFAULT, 1);
         proposals.submit(at(0), command(1, 9));
         proposals.submit(at(0), command(2, 8));
         proposals.submit(at(0), command(3, 3));

@@ -1,7 +1,7 @@
 //! Linearizable reads from any node: what the leader confirms for us, and what we confirm for others (thesis 6.4).
 //!
-//! All reads that wait on a node travel as one question. A question carries an id that is never used again in this process, so a
-//! late or repeated answer can only confirm reads that were already waiting when it was asked.
+//! All reads that wait on a node travel as one question. A question carries an id that is above every earlier one of this node, also
+//! of its earlier processes, so a late or repeated answer can only confirm reads that were already waiting when it was asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,10 +47,11 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn new(leader_wait: Duration) -> Self {
+    /// `first_id` lies above every id that an earlier process of this node has used.
+    pub(super) fn new(leader_wait: Duration, first_id: u64) -> Self {
         Reads {
             leader_wait,
-            next_id: 1,
+            next_id: first_id,
             waiting: Vec::new(),
             outstanding: None,
             confirming: BTreeMap::new(),
@@ -139,5 +140,25 @@ impl Reads {
             self.outputs.push(Output::ReadReady { request: waiting.request, index: Err(reason) });
         }
         self.confirming.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_an_earlier_process_confirms_nothing() {
+        let now = Instant::ZERO;
+        let mut earlier = Reads::new(Duration::from_secs(3), 1);
+        earlier.read(now, RequestId(1));
+        let asked = earlier.ask(now).unwrap();
+        let mut later = Reads::new(Duration::from_secs(3), 1 << 32);
+        later.read(now, RequestId(1));
+        let asked_again = later.ask(now).unwrap();
+        later.answered(asked, Some(Index(5)));
+        assert_eq!(later.take_outputs().len(), 0);
+        later.answered(asked_again, Some(Index(9)));
+        assert_eq!(later.take_outputs().len(), 1);
     }
 }
