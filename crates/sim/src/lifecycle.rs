@@ -63,7 +63,7 @@ impl World {
             segment_bytes: self.swarm.segment_bytes,
             tail_bytes_max: self.swarm.tail_bytes_max,
             #[cfg(feature = "mutants")]
-            skip_recovery_sync: self.options.mutant == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped),
+            mutant: self.options.mutant,
             ..WalOptions::default()
         }
     }
