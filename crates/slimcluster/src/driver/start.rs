@@ -351,37 +351,40 @@ fn say_what_runs(options: &StartOptions, endpoint: &Endpoint, address: SocketAdd
 
 /// SIGTERM and Ctrl-C stop the node as `shutdown()` does.
 fn stop_on_signals(shared: &Arc<Shared>) -> Result<(), StartError> {
-    let push = |shared: &Shared, signal: &str| {
-        if shared.signals_taken.load(Ordering::SeqCst) {
-            return;
-        }
-        tracing::info!(node = shared.node_name, "{signal}: stopping");
-        // Refused only when the node has stopped already.
-        let _ = shared.inbox.push(Request::Shutdown);
-    };
+    let shared = Arc::clone(shared);
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;
-        let shared = Arc::clone(shared);
         tokio::task::spawn_local(async move {
-            tokio::select! {
-                _ = terminate.recv() => push(&shared, "SIGTERM"),
-                _ = interrupt.recv() => push(&shared, "SIGINT"),
+            loop {
+                let signal = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                stop_on(signal, &shared);
             }
         });
     }
     #[cfg(not(unix))]
     {
-        let shared = Arc::clone(shared);
         tokio::task::spawn_local(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                push(&shared, "Ctrl-C");
+            while tokio::signal::ctrl_c().await.is_ok() {
+                stop_on("Ctrl-C", &shared);
             }
         });
     }
     Ok(())
+}
+
+fn stop_on(signal: &str, shared: &Shared) {
+    if shared.signals_taken.load(Ordering::SeqCst) {
+        return;
+    }
+    tracing::info!(node = shared.node_name, "{signal}: stopping");
+    // Refused only when the node has stopped already.
+    let _ = shared.inbox.push(Request::Shutdown);
 }
 
 fn random_u64() -> Result<u64, StartError> {

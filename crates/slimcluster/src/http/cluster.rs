@@ -13,7 +13,8 @@ use crate::driver;
 impl Cluster {
     /// A tower layer that has the requests that `selects` picks handled on the leader, whichever node gets them. The others are handled here.
     ///
-    /// For handlers with effects on the leader's side: [`Replicated`](crate::Replicated) needs no delegation, it works on every node.
+    /// For handlers with effects on the leader's side: [`Replicated`](crate::Replicated) needs no delegation, it works on every node. A leader that
+    /// was cut off takes itself for the leader a moment longer than the others do; what must not happen twice goes through `Replicated`.
     ///
     /// ```
     /// # async fn example(cluster: slimcluster::Cluster) {

@@ -1,10 +1,10 @@
 //! Serving an application from bind to the last answer, and stopping in the right order.
 
 use std::fmt::Display;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::ServiceExt as _;
 
-use crate::{Cluster, Result};
+use crate::{Cluster, Result, driver};
 
 impl Cluster {
     /// Serves `app` over HTTP/1.1 at `address` until SIGTERM or Ctrl-C, or until the node stops; then takes no more connections, lets the
@@ -49,8 +51,8 @@ impl Cluster {
     /// [`Error::Io`](crate::Error::Io) when the listener has no address or signals cannot be received; the node has been stopped.
     pub async fn serve_on(&self, listener: TcpListener, app: Router) -> Result<()> {
         let prepared = self.prepare(&listener);
-        let mut asked = match prepared {
-            Ok(asked) => pin!(asked),
+        let mut signals = match prepared {
+            Ok(signals) => signals,
             Err(error) => {
                 self.shutdown().await;
                 return Err(error.into());
@@ -59,7 +61,7 @@ impl Cluster {
         let mut server = Server { app, connections: JoinSet::new(), stopping: watch::Sender::new(false) };
         tokio::select! {
             () = server.accept(listener) => {}
-            () = &mut asked => {}
+            () = signals.stop() => {}
             () = self.stopped() => {}
         }
 
@@ -84,7 +86,7 @@ impl Cluster {
     }
 
     /// Advertises the listener's address, and takes over the signals.
-    fn prepare(&self, listener: &TcpListener) -> io::Result<impl Future<Output = ()> + use<>> {
+    fn prepare(&self, listener: &TcpListener) -> io::Result<Signals> {
         let bound = listener.local_addr()?;
         let own = self.self_node();
         let advertised = own.http.unwrap_or_else(|| {
@@ -95,37 +97,60 @@ impl Cluster {
         });
         let node = self.node_name();
         tracing::info!(node, "serving HTTP on {bound}, advertised as {advertised}");
-        self.stop_requested()
+        Signals::take_over(self.shared())
+    }
+}
+
+/// While it lives, SIGTERM and Ctrl-C are handled by `serve`, because requests under way end before the node does; whoever drops `serve` leaves
+/// them to the node again. Without effect if the builder was told to leave signals alone.
+struct Signals {
+    shared: Arc<driver::Shared>,
+    #[cfg(unix)]
+    streams: Option<[Signal; 2]>,
+}
+
+impl Signals {
+    fn take_over(shared: &Arc<driver::Shared>) -> io::Result<Self> {
+        // Listening alone would take the signals from the application.
+        #[cfg(unix)]
+        let streams = match shared.handle_signals {
+            true => Some([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]),
+            false => None,
+        };
+        shared.signals_taken.store(true, Ordering::SeqCst);
+        Ok(Signals {
+            shared: Arc::clone(shared),
+            #[cfg(unix)]
+            streams,
+        })
     }
 
-    /// SIGTERM or Ctrl-C, if the builder left them to this crate. From now on they are handled here, because requests under way end before the
-    /// node does.
-    fn stop_requested(&self) -> io::Result<impl Future<Output = ()> + use<>> {
-        let shared = self.shared();
-        let handle = shared.handle_signals;
-        #[cfg(unix)]
-        let mut signals = {
-            use tokio::signal::unix::{SignalKind, signal};
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    /// Waits for the first.
+    #[cfg(unix)]
+    async fn stop(&mut self) {
+        let Some([terminate, interrupt]) = &mut self.streams else {
+            return std::future::pending().await;
         };
-        shared.signals_taken.store(handle, Ordering::SeqCst);
-        let node = shared.node_name.clone();
-        Ok(async move {
-            if !handle {
-                return std::future::pending().await;
-            }
-            #[cfg(unix)]
-            let signal = tokio::select! {
-                _ = signals.0.recv() => "SIGTERM",
-                _ = signals.1.recv() => "SIGINT",
-            };
-            #[cfg(not(unix))]
-            let signal = match tokio::signal::ctrl_c().await {
-                Ok(()) => "Ctrl-C",
-                Err(_) => return std::future::pending().await,
-            };
-            tracing::info!(node, "{signal}: stopping");
-        })
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(node = self.shared.node_name, "{name}: stopping");
+    }
+
+    /// Waits for the first.
+    #[cfg(not(unix))]
+    async fn stop(&mut self) {
+        if !self.shared.handle_signals || tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
+        tracing::info!(node = self.shared.node_name, "Ctrl-C: stopping");
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.shared.signals_taken.store(false, Ordering::SeqCst);
     }
 }
 
@@ -193,5 +218,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const CONNECTIONS_MAX: usize = 16_384;
 /// Between attempts to accept while the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A client that says nothing for this long does not keep a connection.
-const HEADER_READ_MAX: Duration = Duration::from_secs(60);
+/// A client that says nothing for this long does not keep a connection: a little longer than the minute for which load balancers keep theirs, so that
+/// they do not send into one that is being closed.
+const HEADER_READ_MAX: Duration = Duration::from_secs(75);
