@@ -6,6 +6,7 @@ mod http;
 mod log;
 mod view;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,11 +67,13 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, String> {
-    match command {
-        Command::Status { url } => print!("{}", ClusterView::fetch(&url)?.status()),
-        Command::Members { url } => print!("{}", ClusterView::fetch(&url)?.members_table()),
+    let text = match command {
+        Command::Status { url } => ClusterView::fetch(&url)?.status(),
+        Command::Members { url } => ClusterView::fetch(&url)?.members_table(),
         Command::Log(LogCommand::Inspect { directory }) => return Ok(log::inspect(&directory)),
         Command::Log(LogCommand::Verify { directory }) => return Ok(log::verify(&directory)),
-    }
+    };
+    // A reader who has gone wants nothing more.
+    let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,9 @@ mod http;
 mod load;
 mod nodes;
 
+use std::fmt::Arguments;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -108,7 +111,7 @@ fn play(story: &Story, nodes: &mut Nodes) -> Step<i64> {
 fn end(story: &Story, nodes: &mut Nodes, keep: bool, value: i64) -> Step {
     if keep {
         story.tell(format!("everything held; the cluster stays, its counter at {value}"));
-        println!("{}", nodes.leave_running());
+        say(format_args!("{}", nodes.leave_running()));
         return Ok(());
     }
     nodes.terminate_all(PATIENCE)?;
@@ -183,7 +186,7 @@ fn first_write_after(load: &Load, moment: Instant) -> Step<Duration> {
     until("no increment is acknowledged after the leader was killed", || Ok(load.first_acknowledged_after(moment)))
 }
 
-fn value_of(addr: std::net::SocketAddr) -> Step<i64> {
+fn value_of(addr: SocketAddr) -> Step<i64> {
     until("the counter cannot be read", || match get(addr, "/counter") {
         Ok(body) => body.parse().map(Some).map_err(|_| format!("the counter reads {body:?}")),
         Err(_) => Ok(None),
@@ -191,7 +194,7 @@ fn value_of(addr: std::net::SocketAddr) -> Step<i64> {
 }
 
 /// The body of an answer of 200.
-fn get(addr: std::net::SocketAddr, path: &str) -> Step<String> {
+fn get(addr: SocketAddr, path: &str) -> Step<String> {
     let answer = Client::new(addr, PATIENCE).call("GET", path).map_err(|failure: Failure| failure.reason())?;
     if answer.status == 200 { Ok(answer.body) } else { Err(format!("{path} answers {}", answer.status)) }
 }
@@ -210,6 +213,11 @@ fn until<T>(complaint: &str, mut look: impl FnMut() -> Step<Option<T>>) -> Step<
     }
 }
 
+/// A listener who has gone changes nothing about the result.
+fn say(line: Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 /// Prints what happens when it happens.
 struct Story {
     start: Instant,
@@ -217,11 +225,11 @@ struct Story {
 
 impl Story {
     fn tell(&self, text: String) {
-        println!("{:7.2} s  {text}", self.start.elapsed().as_secs_f64());
+        say(format_args!("{:7.2} s  {text}", self.start.elapsed().as_secs_f64()));
     }
 
     fn detail(&self, text: String) {
-        println!("{:11}{text}", "");
+        say(format_args!("{:11}{text}", ""));
     }
 }
 
