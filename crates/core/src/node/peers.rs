@@ -8,6 +8,7 @@ use super::proposals::forward_header;
 use super::reads::Asker;
 use crate::machine::{MachineEntry, SessionEntry};
 use crate::raft::{self, Proposal, ProposeError, ReadId};
+use crate::swim::NAME_BYTES_MAX;
 use crate::{Index, NodeId, Run, RunKind};
 
 impl Node {
@@ -31,7 +32,7 @@ impl Node {
             PeerMessage::Forward(forward) if forward.run.group() == self.group => self.on_forward(from, forward),
             PeerMessage::ForwardRefused(refused) if refused.group == self.group => {
                 if refused.kind == RunKind::Command {
-                    self.proposals.refused(refused.number, refused.overloaded);
+                    self.proposals.refused(self.now, refused.number, refused.overloaded);
                 }
             }
             PeerMessage::ReadIndex { group, id } if group == self.group => {
@@ -62,7 +63,9 @@ impl Node {
         };
         let (term, kind) = (forward.run.term(), forward.run.kind());
         let allowed = match kind {
-            RunKind::Command | RunKind::Machine => true,
+            RunKind::Command => true,
+            RunKind::Machine => MachineEntry::decode(&forward.run.payload())
+                .is_ok_and(|entry| !entry.name.is_empty() && entry.name.len() <= NAME_BYTES_MAX),
             RunKind::Session => {
                 SessionEntry::decode(&forward.run.payload()) == Ok(SessionEntry::Open { node: from, generation })
             }
@@ -92,6 +95,10 @@ impl Node {
             wall_time: self.wall,
         };
         let now = self.now;
+        // Apply would stand still for ever at a command for a machine that the log never named.
+        if header.kind == RunKind::Command && !self.machines.values().any(|id| *id == header.machine) {
+            return Err(false);
+        }
         match &mut self.raft {
             Some(raft) if raft.term() == header.term => match raft.propose(now, proposal) {
                 Ok(_) => Ok(()),
@@ -156,7 +163,7 @@ impl Node {
             if let Err(overloaded) = self.propose(&run)
                 && run.kind() == RunKind::Command
             {
-                self.proposals.refused(number, overloaded);
+                self.proposals.refused(self.now, number, overloaded);
             }
         } else {
             self.links.send(leader.id, Lane::Log, &PeerMessage::Forward(Forward { run, number }));

@@ -22,6 +22,8 @@ use crate::{
 const WINDOW: usize = 65_536;
 /// A forward without an outcome is repeated after this time: messages may be lost with their link.
 const REPEAT_AFTER: Duration = Duration::from_millis(1_000);
+/// After a refusal nothing is sent for this long.
+const PAUSE: Duration = Duration::from_millis(30);
 /// Commands with an unknown outcome that can still be asked for.
 const KEPT_MAX: usize = 4_096;
 /// How long they can be asked for.
@@ -106,6 +108,8 @@ pub(super) struct Proposals {
     unsent: VecDeque<u64>,
     outputs: VecDeque<Output>,
     checked_at: Instant,
+    /// After a refusal nothing is sent until then: whoever refused will not be of another mind at once.
+    paused_until: Instant,
 }
 
 impl Proposals {
@@ -124,6 +128,7 @@ impl Proposals {
             unsent: VecDeque::new(),
             outputs: VecDeque::new(),
             checked_at: Instant::ZERO,
+            paused_until: Instant::ZERO,
         }
     }
 
@@ -234,7 +239,7 @@ impl Proposals {
     /// The runs to be proposed to, or forwarded to, this leader, each with the number of its forward.
     pub(super) fn runs_for(&mut self, now: Instant, to: Address) -> Vec<(u64, Run)> {
         let mut runs = Vec::new();
-        let Some(session) = self.session else {
+        let Some(session) = self.session.filter(|_| now >= self.paused_until) else {
             return runs;
         };
         let acked_below = self.acked_below();
@@ -308,7 +313,8 @@ impl Proposals {
     }
 
     /// The forward was refused before anything was appended (rule 16, ii).
-    pub(super) fn refused(&mut self, forward: u64, overloaded: bool) {
+    pub(super) fn refused(&mut self, now: Instant, forward: u64, overloaded: bool) {
+        self.paused_until = now + PAUSE;
         let numbers: Vec<u64> = self
             .pending
             .iter()
@@ -442,7 +448,9 @@ impl Proposals {
         // Waiting for an outcome is the common case and its deadlines are coarse.
         let coarse = self.checked_at + Duration::from_millis(250);
         let first = self.unnumbered.front().map(|pending| pending.leader_deadline.min(pending.deadline));
-        Some(first.map_or(coarse, |first| first.min(coarse)).max(self.checked_at + Duration::from_millis(20)))
+        let next = first.map_or(coarse, |first| first.min(coarse)).max(self.checked_at + Duration::from_millis(20));
+        let resume = Some(self.paused_until).filter(|_| self.paused_until > self.checked_at && !self.unsent.is_empty());
+        Some(resume.map_or(next, |resume| resume.min(next)))
     }
 
     /// The node stops: everything is answered now.
@@ -567,7 +575,7 @@ mod tests {
         let mut proposals = opened();
         proposals.submit(at(0), command(1, 1));
         let forward = proposals.runs_for(at(0), LEADER)[0].0;
-        proposals.refused(forward, false);
+        proposals.refused(at(0), forward, false);
         proposals.handle_timeout(at(3_000));
         assert_eq!(outcomes(&mut proposals), [(1, Outcome::NotCommitted(Refused::NoLeader))]);
     }
@@ -580,7 +588,7 @@ mod tests {
         proposals.resend();
         let second = proposals.runs_for(at(10), SUCCESSOR);
         assert_eq!(numbers(&second), [vec![1]], "the same number");
-        proposals.refused(second[0].0, true);
+        proposals.refused(at(10), second[0].0, true);
         assert!(outcomes(&mut proposals).is_empty());
         proposals.handle_timeout(at(5_000));
         assert_eq!(outcomes(&mut proposals), [(1, Outcome::Unknown { id: id(1) })]);
