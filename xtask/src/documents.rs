@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::source;
 use crate::tree::{Finding, Tree};
+use crate::{sizes, source};
 
 /// The map of the code.
 pub const ARCHITECTURE: &str = "ARCHITECTURE.md";
@@ -19,7 +19,8 @@ pub const COMMANDS: [&str; 2] = ["cargo run --release -p counter -- demo", "carg
 pub const PROGRAM_LINES_MAX: usize = 60;
 
 /// Every package and module folder that ARCHITECTURE.md does not name, and every path that it names in vain. A folder is
-/// named by its path from the root between backticks: `` `crates/core/src/raft` ``.
+/// named by its path from the root between backticks: `` `crates/core/src/raft` ``. A source may be named by the end of its
+/// path, `` `raft/log.rs` ``, if only one ends so.
 pub fn check_architecture(tree: &Tree) -> Vec<Finding> {
     let Some(page) = tree.text(ARCHITECTURE) else { return vec![Finding::of(ARCHITECTURE, "is missing")] };
     let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).map(|path| path.trim_end_matches('/')).collect();
@@ -27,10 +28,19 @@ pub fn check_architecture(tree: &Tree) -> Vec<Finding> {
     let unnamed = folders.iter().filter(|folder| !named.contains(folder.as_str()));
     let mut findings: Vec<Finding> =
         unnamed.map(|folder| Finding::of(ARCHITECTURE, format!("does not name `{folder}`"))).collect();
-    let is_path = |name: &str| ["crates/", "examples/", "xtask/"].iter().any(|start| name.starts_with(start));
-    let exists = |name: &str| folders.contains(name) || tree.files().any(|(path, _)| path == name);
-    let in_vain = named.iter().filter(|name| is_path(name) && !exists(name));
-    findings.extend(in_vain.map(|name| Finding::of(ARCHITECTURE, format!("names `{name}`, which does not exist"))));
+    for name in named {
+        let sources = tree.rust().filter(|(path, _)| *path == name || path.ends_with(&format!("/{name}"))).count();
+        // These three are spoken of in general.
+        let is_source = name.ends_with(".rs") && !matches!(name, "lib.rs" | "main.rs" | "mod.rs");
+        if is_source && sources != 1 {
+            findings.push(Finding::of(ARCHITECTURE, format!("names `{name}`, of which there are {sources}")));
+        }
+        let is_folder =
+            !name.ends_with(".rs") && ["crates/", "examples/", "xtask/"].iter().any(|start| name.starts_with(start));
+        if is_folder && !folders.contains(name) {
+            findings.push(Finding::of(ARCHITECTURE, format!("names `{name}`, which does not exist")));
+        }
+    }
     findings
 }
 
@@ -87,10 +97,11 @@ fn fenced(page: &str) -> impl Iterator<Item = (&str, &str)> {
     page.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'))
 }
 
-/// Every package folder, and every folder of modules below a `src`.
+/// Every package folder, and every folder of modules below a `src` that are not tests alone.
 fn folders(tree: &Tree) -> BTreeSet<String> {
+    let tests = sizes::test_files(tree);
     let mut folders: BTreeSet<String> = tree.packages().map(str::to_owned).collect();
-    for (path, _) in tree.rust() {
+    for (path, _) in tree.rust().filter(|(path, _)| !tests.contains(*path)) {
         let Some((folder, _)) = path.rsplit_once('/') else { continue };
         if folder.contains("/src/") {
             folders.insert(folder.to_owned());
@@ -118,6 +129,8 @@ mod tests {
         assert_eq!(tree("`crates/core` has rafts"), 1);
         assert_eq!(tree("crates/core has `crates/core/src/raft`"), 1);
         assert_eq!(tree("`crates/core` has `crates/core/src/raft` and `crates/core/src/swim`"), 1);
+        assert_eq!(tree("`crates/core`, `crates/core/src/raft`, `raft/mod.rs`"), 0);
+        assert_eq!(tree("`crates/core`, `crates/core/src/raft`, `raft/leader.rs`"), 1);
         assert_eq!(check_architecture(&Tree::of(&[])).len(), 1);
     }
 
