@@ -1,6 +1,6 @@
 //! Deliberate bugs: each removes one safeguard that the simulator must miss at once (issue: "how it is shown").
 //!
-//! They exist only with the cargo feature `mutants`; without it [`mutant!`] is the constant `false` and the code that it guards
+//! They exist only with the cargo feature `mutants`; without it `mutant!` is the constant `false` and the code that it guards
 //! is compiled away.
 
 /// A safeguard that is missing.
