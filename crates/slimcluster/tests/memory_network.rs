@@ -148,6 +148,7 @@ async fn static_members_need_no_swim() {
             .consensus(Raft::initial_names(["n1", "n2", "n3"]))
             .storage(Memory)
             .serialization(slimcluster::Json)
+            .advertise_http(format!("127.0.0.1:808{port}"))
             .handle_signals(false)
             .start()
             .await
@@ -159,6 +160,8 @@ async fn static_members_need_no_swim() {
         leader(cluster).await;
         assert_eq!(within("a submit", counter.submit(Command::Add(1))).await.unwrap(), expected as i64 + 1);
         alive(cluster, 3).await;
+        let others = cluster.other_members();
+        assert!(others.iter().all(|member| member.http.is_some()), "links carry what SWIM would: {others:?}");
     }
 }
 
