@@ -39,7 +39,9 @@ impl Cluster {
             Ok(listener) => self.serve_on(listener, app).await,
             Err(error) => {
                 self.shutdown().await;
-                let sentence = format!("the HTTP address {address} cannot be bound: {error}");
+                let sentence = format!(
+                    "the HTTP address {address} cannot be bound: {error}; give an address of this host and a port that is free"
+                );
                 Err(io::Error::new(error.kind(), sentence).into())
             }
         }

@@ -83,6 +83,12 @@ impl Transport for IpTransport {
     fn bind(&self, options: BindOptions) -> BoxFuture<'_, Result<Endpoint, StartError>> {
         Box::pin(async move {
             let wanted = self.resolve().await?;
+            if wanted.ip().is_multicast() {
+                return Err(StartError::address(
+                    &self.host,
+                    "this is a multicast group, not an address of this host; bind one of its own, and name the group with .multicast(..)",
+                ));
+            }
             if !wanted.ip().is_loopback() && !options.allow_insecure {
                 return Err(StartError::Insecure { address: wanted });
             }

@@ -82,6 +82,9 @@ impl Bootstrap {
             return format!("waiting for {missing} of {total} to come back: {missing_names}");
         }
         let (silent, silent_names) = names(&|id| !self.promised.contains(&id));
+        if silent == 0 {
+            return format!("all {total} have promised; writing it down");
+        }
         format!("waiting for the promise of {silent} of {total}: {silent_names}")
     }
 }
