@@ -1,5 +1,7 @@
 //! The end of a run: the faults stop, everything must work again, and after a cold restart nothing acknowledged may be missing.
 
+use slimcluster_core::NodeId;
+
 use crate::checkers::{Verdict, Violation, convergence};
 use crate::client::Kind;
 use crate::disk::DiskFaults;
@@ -126,23 +128,36 @@ impl World {
     /// What is missing to all being well.
     fn missing(&self) -> Option<String> {
         let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
-        if let Some(missing) = convergence::missing(&processes) {
+        let left_out = self.left_out();
+        if let Some(missing) = convergence::missing(&processes, &left_out) {
             return Some(missing);
         }
-        let stale = self.fresh.iter().position(|fresh| !fresh)?;
+        let stale = self.fresh.iter().zip(left_out).position(|(fresh, left_out)| !fresh && !left_out)?;
         Some(format!("no fresh write went through n{}", stale + 1))
+    }
+
+    /// Which nodes the cluster was formed without. They are less than half, or it would have started afresh.
+    fn left_out(&self) -> Vec<bool> {
+        let rafts = self.places.iter().flat_map(|place| &place.process).filter_map(|process| process.node.raft());
+        let voters: Vec<NodeId> = rafts.flat_map(|raft| raft.configuration().voters()).collect();
+        let left_out: Vec<bool> = self.stores.iter().map(|store| store.is_left_out(&voters)).collect();
+        let count = left_out.iter().filter(|left_out| **left_out).count();
+        if count * 2 < left_out.len() { left_out } else { vec![false; left_out.len()] }
     }
 
     /// Everything that was acknowledged stands on every node, and equal logs have made equal states.
     fn audit(&mut self) -> Verdict {
-        let states = self.places.iter().flat_map(|place| &place.process).map(|process| process.host.serialise());
+        let left_out = self.left_out();
+        let members = self.places.iter().zip(&left_out).filter(|(_, left_out)| !**left_out).map(|(place, _)| place);
+        let states = members.flat_map(|place| &place.process).map(|process| process.host.serialise());
         let states = states
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Violation::of("equal replicas", error.to_string()))?;
         if states.windows(2).any(|pair| pair[0] != pair[1]) {
             return Err(Violation::of("equal replicas", "the states of two nodes differ after the same entries"));
         }
-        for place in 0..self.swarm.nodes {
+        self.stats.left_out = left_out.iter().filter(|left_out| **left_out).count() as u64;
+        for place in (0..self.swarm.nodes).filter(|place| !left_out[*place]) {
             if let Some(process) = &self.places[place].process {
                 self.registers.audit(process.checked)?;
             }

@@ -134,7 +134,7 @@ fn summarise(reports: &[Report], began: Instant) {
     );
     println!(
         "{} starts ({} crashed while recovering), {} batches on disk, {} reads of the log, {} acknowledgements looked up on media, \
-         {} unknown outcomes, {} refusals",
+         {} unknown outcomes, {} refusals, {} nodes left out of their cluster",
         sum(|report| report.stats.starts),
         sum(|report| report.stats.recovery_crashes),
         sum(|report| report.stats.writes),
@@ -142,13 +142,14 @@ fn summarise(reports: &[Report], began: Instant) {
         sum(|report| report.stats.media_checks),
         sum(|report| report.stats.unknown),
         sum(|report| report.stats.refused),
+        sum(|report| report.stats.left_out),
     );
     println!(
-        "median per seed: {} appends acknowledged, {} reads, {} faults, all well {} ms after the faults",
+        "median per seed: {} appends acknowledged, {} reads, {} faults, all well {} ms after the cold restart",
         median(reports.iter().map(|report| report.stats.acknowledged)),
         median(reports.iter().map(|report| report.stats.reads)),
         median(reports.iter().map(|report| report.stats.faults)),
-        median(reports.iter().map(|report| report.stats.settled_after)) / 1_000,
+        median(reports.iter().map(|report| report.stats.restarted_after)) / 1_000,
     );
 }
 

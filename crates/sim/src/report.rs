@@ -39,6 +39,8 @@ pub struct Stats {
     pub media_checks: u64,
     /// Appends that any replica applied.
     pub applied: u64,
+    /// Nodes that gave up waiting for a cluster that the others had formed, and can only be taken in again.
+    pub left_out: u64,
     /// How long after the end of the faults everything was as it should be, in virtual microseconds.
     pub settled_after: u64,
     /// The same after the cold restart of all nodes.

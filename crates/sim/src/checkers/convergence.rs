@@ -16,38 +16,42 @@ struct View {
     applied: Index,
 }
 
-/// Why the cluster is not yet as it should be; none when it is.
-pub fn missing(processes: &[Option<&Process>]) -> Option<String> {
+/// Why the cluster is not yet as it should be; none when it is. `is_left_out[place]`: the cluster was formed without that node.
+pub fn missing(processes: &[Option<&Process>], is_left_out: &[bool]) -> Option<String> {
     let mut first: Option<View> = None;
     let ids: BTreeSet<NodeId> = processes.iter().flatten().map(|process| process.node.id()).collect();
     for (place, process) in processes.iter().enumerate() {
         let name = format!("n{}", place + 1);
         let Some(process) = process else { return Some(format!("{name} is down")) };
         let status = process.node.status();
+        let members = process.node.members();
+        let alive = members.iter().filter(|member| member.state == MemberState::Alive).map(|member| member.id);
+        let alive: BTreeSet<NodeId> = alive.collect();
+        if alive != ids {
+            return Some(format!("{name} sees {alive:?} alive, these run: {ids:?}"));
+        }
+        if is_left_out.get(place) == Some(&true) {
+            continue;
+        }
         if status.stage != Stage::Working {
             return Some(format!("{name} is not working: {:?}", status.stage));
         }
         if !process.requests.is_empty() {
             return Some(format!("{name} owes the outcome of {} operations", process.requests.len()));
         }
-        let members = process.node.members();
-        let alive = members.iter().filter(|member| member.state == MemberState::Alive).map(|member| member.id);
         let view = View {
             leader: status.leader.map(|leader| leader.id),
             voters: status.voters,
-            alive: alive.collect(),
+            alive,
             applied: process.host.applied(),
         };
-        if view.alive != ids {
-            return Some(format!("{name} sees {:?} alive, these run: {ids:?}", view.alive));
-        }
         if view.leader.is_none() {
             return Some(format!("{name} knows no leader"));
         }
         match &first {
             None => first = Some(view),
             Some(first) if *first == view => {}
-            Some(first) => return Some(format!("n1 sees {first:?}, {name} sees {view:?}")),
+            Some(first) => return Some(format!("views differ: {first:?}, and at {name} {view:?}")),
         }
     }
     None

@@ -200,6 +200,14 @@ impl Store {
         &self.accepted.log
     }
 
+    /// Whether the node gave up its promise, after long in vain, to a set that the others formed nevertheless (rule 24): the cluster
+    /// counts it in under an id that it no longer has, so it only waits to be taken in again.
+    pub fn is_left_out(&self, voters: &[NodeId]) -> bool {
+        let Some(identity) = &self.accepted.identity else { return false };
+        let joins = matches!(identity.phase, Phase::JoinOnly { .. });
+        joins && identity.abandoned.iter().any(|abandoned| voters.contains(&abandoned.node))
+    }
+
     /// Whose disk it is.
     pub fn node(&self) -> Option<NodeId> {
         self.accepted.identity.as_ref().map(|identity| identity.node)
