@@ -165,6 +165,47 @@ async fn static_members_need_no_swim() {
     }
 }
 
+/// Applied by the event loop itself.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Quick {
+    value: i64,
+    threads: std::collections::BTreeSet<String>,
+}
+
+impl StateMachine for Quick {
+    type Command = i64;
+    type Reply = i64;
+    const INLINE: bool = true;
+
+    fn apply(&mut self, _: &ApplyContext, command: i64) -> i64 {
+        self.value += command;
+        self.threads.extend(std::thread::current().name().map(str::to_owned));
+        self.value
+    }
+}
+
+#[tokio::test]
+async fn inline_machines_are_applied_by_the_event_loop() {
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for port in 1..=3 {
+        let cluster = builder(&network, port).consensus(Raft::nodes(3)).storage(Memory).start().await.unwrap();
+        let quick = cluster.replicate::<Quick>("quick").await.unwrap();
+        nodes.push((cluster, quick));
+    }
+    for round in 1..=100 {
+        let (_, quick) = &nodes[round % 3];
+        assert_eq!(within("a submit", quick.submit(1)).await.unwrap(), round as i64);
+    }
+    for (_, quick) in &nodes {
+        let (value, threads) =
+            within("a read", quick.read(|quick| (quick.value, quick.threads.clone()))).await.unwrap();
+        assert_eq!(value, 100);
+        // What was committed while the machine was being attached may have been applied on the thread.
+        assert!(threads.iter().any(|name| !name.starts_with("apply-")), "{threads:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_voter_cannot_leave_yet() {
     let nodes = three(&MemoryNetwork::new()).await;

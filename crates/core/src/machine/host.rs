@@ -152,7 +152,7 @@ impl Host {
 
     /// Whether every registered machine may be applied on the node's own thread (rule 40).
     pub fn is_inline(&self) -> bool {
-        self.registered.values().all(|machine| machine.inline())
+        !self.registered.is_empty() && self.registered.values().all(|machine| machine.inline())
     }
 
     /// The replicated state up to `applied`: equal bytes on every replica that has applied the same log.

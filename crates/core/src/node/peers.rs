@@ -99,6 +99,10 @@ impl Node {
         if header.kind == RunKind::Command && !self.machines.values().any(|id| *id == header.machine) {
             return Err(false);
         }
+        // A full log takes no more commands, whoever they come from (rule 6).
+        if header.kind == RunKind::Command && self.full {
+            return Err(true);
+        }
         match &mut self.raft {
             Some(raft) if raft.term() == header.term => match raft.propose(now, proposal) {
                 Ok(_) => Ok(()),

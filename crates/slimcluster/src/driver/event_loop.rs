@@ -361,7 +361,7 @@ impl EventLoop {
         match output {
             Output::Write(write) => workers.wal.send(wal_thread::Job::Write(write)),
             Output::RememberPeers(peers) => workers.wal.send(wal_thread::Job::RememberPeers(peers)),
-            Output::Apply(runs) => workers.apply.send(apply_thread::Job::Apply(runs)),
+            Output::Apply(runs) => workers.apply.apply(runs),
             Output::Renamed { node, generation } => {
                 workers.apply.send(apply_thread::Job::ChangeOwner(node, generation))
             }

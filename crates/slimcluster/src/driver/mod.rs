@@ -18,7 +18,7 @@
 //! * `inbox` is the one queue into the loop from other threads; `shared` is what they see of the node.
 //! * `event_loop` is the turn described above.
 //! * `links` are the streams with their two lanes; `datagrams` receives; `resolve` asks the discovery sources.
-//! * `wal_thread` writes and syncs; `apply_thread` applies. A machine that declares itself `INLINE` is applied there, too, for now.
+//! * `wal_thread` writes and syncs; `apply_thread` applies; machines that all declare themselves `INLINE` are applied by the loop itself.
 //! * `answers` are the application's requests that the core has; `publish` turns events and status into what the application and the log see.
 
 mod answers;
