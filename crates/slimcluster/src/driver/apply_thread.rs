@@ -140,10 +140,9 @@ impl Work {
             return Some(runs);
         }
         applier.host.apply(runs);
-        loop {
-            let begin = Instant::now();
-            let Some(applied) = applier.step() else { return None };
-            let took = begin.elapsed();
+        let mut began = Instant::now();
+        while let Some(applied) = applier.step() {
+            let took = began.elapsed();
             self.publish(applied);
             if took > SLICE {
                 applier.late_calls += 1;
@@ -154,7 +153,9 @@ impl Work {
                     );
                 }
             }
+            began = Instant::now();
         }
+        None
     }
 
     fn applier(&self) -> MutexGuard<'_, Applier> {
