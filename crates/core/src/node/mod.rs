@@ -28,6 +28,7 @@
 //! host applies on its own thread and reports.
 
 pub mod bootstrap;
+mod exchange;
 pub mod io;
 mod links;
 pub mod message;

@@ -1,14 +1,14 @@
 //! One node as a value: feeds its parts, and lets each know what the others found out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::bootstrap::{self, Bootstrap};
-use super::io::{Event, Input, LeaderInfo, MemberState, Meta, Output, Refused};
-use super::links::{Contact, LinkEvent, Links};
+use super::io::{Event, Input, LeaderInfo, Meta, Output, Refused};
+use super::links::{Contact, Links};
 use super::message::Hello;
 use super::options::{Membership, NodeOptions};
 use super::proposals::Proposals;
@@ -16,17 +16,12 @@ use super::reads::Reads;
 use super::roster::Roster;
 use super::stopping::Stopping;
 use crate::machine::{Applied, Waiting};
-use crate::raft::{self, Configuration, Raft, RecoveredLog};
+use crate::raft::{self, Raft, RecoveredLog};
 use crate::random::Random;
-use crate::storage::{Identity, KnownPeer, Phase, Recovered, Write};
+use crate::storage::{Identity, KnownPeer, Phase, Recovered};
 use crate::swim::{self, Swim};
-use crate::wire::{
-    Announcement, Envelope, cluster_tag, decode_announcement, decode_datagram, encode_announcement, encode_datagram,
-    sizer,
-};
-use crate::{
-    ClusterUuid, Generation, GroupId, HardState, Index, Instant, MachineId, NodeId, Nonce, Term, WallTime, WriteSeq,
-};
+use crate::wire::{Announcement, cluster_tag, decode_announcement, decode_datagram, encode_announcement, sizer};
+use crate::{ClusterUuid, Generation, GroupId, Index, Instant, MachineId, NodeId, Nonce, WallTime, WriteSeq};
 
 /// Announcements come this often while the node is new, then more slowly: a newcomer is found at once, an old node by newcomers.
 const ANNOUNCE_FIRST: Duration = Duration::from_millis(500);
@@ -36,8 +31,6 @@ const NEW_FOR: Duration = Duration::from_secs(15);
 const RESOLVE_EVERY: Duration = Duration::from_secs(2);
 /// A session or a machine name is asked for again after this time without an answer.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Peers remembered on disk.
-const PEERS_MAX: usize = 64;
 
 /// Where a write of the node's one stream came from.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +167,7 @@ impl Node {
         Ok(node)
     }
 
-    fn start_swim(&mut self) {
+    pub(super) fn start_swim(&mut self) {
         if let Membership::Swim(options) = &self.options.membership {
             let local = swim::Local {
                 id: self.identity.node,
@@ -188,7 +181,7 @@ impl Node {
         }
     }
 
-    fn start_raft(&mut self, log: RecoveredLog) -> Result<(), String> {
+    pub(super) fn start_raft(&mut self, log: RecoveredLog) -> Result<(), String> {
         let Some(consensus) = &self.options.consensus else { return Ok(()) };
         self.applied = log.log.base().index;
         let rng_seed = self.rng.next();
@@ -413,235 +406,7 @@ impl Node {
         }
     }
 
-    /// Lets the parts know what the others found out, until none has more to say.
-    fn settle(&mut self) {
-        self.drain_parts();
-        self.ask_leader();
-        self.drain_parts();
-        self.go_on_stopping();
-    }
-
-    pub(super) fn drain_parts(&mut self) {
-        loop {
-            let before = self.outputs.len();
-            let mut busy = false;
-            while let Some(event) = self.links.poll_event() {
-                busy = true;
-                self.on_link_event(event);
-            }
-            while let Some(output) = self.swim.as_mut().and_then(Swim::poll_output) {
-                busy = true;
-                self.on_swim_output(output);
-            }
-            for event in self.roster.as_mut().map(Roster::take_events).unwrap_or_default() {
-                self.outputs.push_back(Output::Event(event));
-            }
-            while let Some(output) = self.bootstrap.as_mut().and_then(Bootstrap::poll_output) {
-                busy = true;
-                self.on_bootstrap_output(output);
-            }
-            while let Some(output) = self.raft.as_mut().and_then(Raft::poll_output) {
-                busy = true;
-                self.on_raft_output(output);
-            }
-            while let Some(output) = self.links.poll_output() {
-                self.outputs.push_back(output);
-            }
-            while let Some(output) = self.proposals.poll_output() {
-                self.outputs.push_back(output);
-            }
-            self.outputs.extend(self.reads.take_outputs());
-            if !busy && self.outputs.len() == before {
-                return;
-            }
-        }
-    }
-
-    fn on_link_event(&mut self, event: LinkEvent) {
-        let now = self.now;
-        match event {
-            LinkEvent::Up(hello) => {
-                self.meet(&hello);
-                self.feed_raft(raft::Input::PeerConnected(hello.from));
-                if let (Some(bootstrap), Some(peer)) = (&mut self.bootstrap, &hello.bootstrap) {
-                    bootstrap.handle(now, bootstrap::Input::PeerHello { id: hello.from, hello: peer.clone() });
-                }
-            }
-            LinkEvent::Heard(hello) => {
-                self.meet(&hello);
-                if self.links.is_up(hello.from)
-                    && let (Some(bootstrap), Some(peer)) = (&mut self.bootstrap, &hello.bootstrap)
-                {
-                    bootstrap.handle(now, bootstrap::Input::PeerHello { id: hello.from, hello: peer.clone() });
-                }
-            }
-            LinkEvent::Down(peer) => {
-                if let Some(roster) = &mut self.roster {
-                    roster.lost(now, peer);
-                }
-                self.feed_raft(raft::Input::PeerDisconnected(peer));
-                if let Some(bootstrap) = &mut self.bootstrap {
-                    bootstrap.handle(now, bootstrap::Input::PeerGone(peer));
-                }
-                if self.leader.is_some_and(|leader| leader.id == peer) {
-                    self.feed_raft(raft::Input::LeaderGone(peer));
-                    self.proposals.resend();
-                    self.reads.reset();
-                }
-            }
-            LinkEvent::Message(from, message) => {
-                if let Some(roster) = &mut self.roster {
-                    roster.seen(now, from);
-                }
-                self.on_peer_message(from, *message);
-            }
-            LinkEvent::Warning(text) => self.warn(text),
-        }
-    }
-
-    fn meet(&mut self, hello: &Hello) {
-        if let Some(roster) = &mut self.roster {
-            roster.heard(self.now, hello);
-        }
-        self.update_targets();
-        self.remember_peers();
-    }
-
-    fn on_swim_output(&mut self, output: swim::Output) {
-        match output {
-            swim::Output::Send { to, message } => {
-                let envelope = Envelope {
-                    cluster_tag: cluster_tag(&self.identity.cluster_id),
-                    sender: self.identity.node,
-                    generation: self.swim.as_ref().map_or(self.identity.generation, Swim::generation),
-                };
-                let bytes = encode_datagram(self.options.codec, &envelope, &message);
-                self.outputs.push_back(Output::Datagram { to, bytes });
-            }
-            swim::Output::Discover => self.outputs.push_back(Output::Discover),
-            swim::Output::GoodbyeAcknowledged => {
-                if let Some(stopping) = &mut self.stopping {
-                    stopping.said_goodbye = true;
-                }
-            }
-            swim::Output::Event(event) => self.on_swim_event(event),
-        }
-    }
-
-    fn on_swim_event(&mut self, event: swim::Event) {
-        let event = Event::from(event);
-        let gone = match &event {
-            Event::Left(member) | Event::Failed(member) | Event::Suspected(member) => Some(member.id),
-            Event::StatusChanged(member) if member.restarting => Some(member.id),
-            _ => None,
-        };
-        if let Event::Joined(member) | Event::StatusChanged(member) | Event::AddressChanged(member) = &event
-            && member.id != self.identity.node
-        {
-            let contact = Contact {
-                name: member.name.clone(),
-                address: member.address,
-                generation: member.generation,
-                nonce: Nonce(0),
-            };
-            self.links.learn(self.now, member.id, contact);
-        }
-        if let Some(gone) = gone.filter(|gone| self.leader.is_some_and(|leader| leader.id == *gone)) {
-            self.feed_raft(raft::Input::LeaderGone(gone)); // A hint: it shortens our own wait only (rule 26).
-        }
-        self.outputs.push_back(Output::Event(event));
-        self.update_targets();
-        self.remember_peers();
-    }
-
-    fn on_bootstrap_output(&mut self, output: bootstrap::Output) {
-        match output {
-            bootstrap::Output::Send { to, message } => {
-                self.links.send(to, super::io::Lane::Control, &super::message::PeerMessage::Bootstrap(message));
-            }
-            bootstrap::Output::WriteIdentity(identity) => {
-                let write = Write {
-                    seq: WriteSeq(0),
-                    group: self.group,
-                    identity: Some(identity),
-                    hard_state: None,
-                    runs: Vec::new(),
-                };
-                self.write(write, Source::Identity);
-            }
-            bootstrap::Output::Formed { uuid, baseline } => self.on_formed(uuid, baseline),
-            bootstrap::Output::NewIdentity(identity) => {
-                let (node, generation) = (identity.node, identity.generation);
-                // What this node was part of never formed anywhere else: no majority of it exists, so nothing is lost with it.
-                self.identity = identity;
-                self.raft = None;
-                self.leader = None;
-                self.outputs.push_back(Output::Renamed { node, generation });
-                self.links.restart(self.now);
-                self.start_swim();
-                self.update_targets();
-            }
-            bootstrap::Output::Warning(text) => self.warn(text),
-        }
-    }
-
-    fn on_formed(&mut self, uuid: ClusterUuid, baseline: Configuration) {
-        self.identity.phase = Phase::Formed { uuid, baseline: baseline.clone() };
-        let log = self.identity.phase.founding_log(self.group);
-        let hard_state = HardState { term: Term(1), vote: None };
-        if let Err(reason) = self.start_raft(RecoveredLog { hard_state, baseline, log, tail: Vec::new() }) {
-            self.fail(reason);
-            return;
-        }
-        // Links prove the cluster they belong to; those that were made before it existed cannot.
-        self.links.restart(self.now);
-        self.outputs.push_back(Output::Event(Event::Formed(uuid)));
-        self.update_targets();
-        self.remember_peers();
-    }
-
-    fn on_raft_output(&mut self, output: raft::Output) {
-        use super::io::Lane;
-        use super::message::PeerMessage;
-        match output {
-            raft::Output::Send { to, message } => {
-                let lane = match &message {
-                    raft::Message::AppendEntries(append) if !append.runs.is_empty() => Lane::Log,
-                    _ => Lane::Control,
-                };
-                self.links.send(to, lane, &PeerMessage::Raft { group: self.group, message });
-            }
-            raft::Output::Write { seq, hard_state, runs } => {
-                let write = Write { seq: WriteSeq(0), group: self.group, identity: None, hard_state, runs };
-                self.write(write, Source::Raft(seq));
-            }
-            raft::Output::Fetch { first, last, bytes_max } => {
-                self.outputs.push_back(Output::Fetch { group: self.group, first, last, bytes_max });
-            }
-            raft::Output::Apply(runs) => self.outputs.push_back(Output::Apply(runs)),
-            raft::Output::ReadReady { id, index } => self.on_read(id.0, Some(index)),
-            raft::Output::ReadFailed { id } => self.on_read(id.0, None),
-            raft::Output::LeaderChanged(leader) => {
-                self.leader = leader.map(|(id, term)| LeaderInfo { id, term });
-                self.caught_up = false;
-                self.proposals.resend();
-                self.reads.reset();
-                self.session_asked = None;
-                self.update_targets();
-                self.outputs.push_back(Output::Event(Event::LeaderChanged(self.leader)));
-            }
-            raft::Output::Fatal(fatal) => self.fail(fatal.to_string()),
-        }
-    }
-
-    fn write(&mut self, mut write: Write, source: Source) {
-        self.last_write = self.last_write.next();
-        write.seq = self.last_write;
-        self.writes.push_back((self.last_write, source));
-        self.outputs.push_back(Output::Write(write));
-    }
-
-    fn fail(&mut self, reason: String) {
+    pub(super) fn fail(&mut self, reason: String) {
         if self.failure.is_some() {
             return;
         }
@@ -661,7 +426,7 @@ impl Node {
     }
 
     /// What this node says about itself when a link begins.
-    fn hello(&self) -> Hello {
+    pub(super) fn hello(&self) -> Hello {
         Self::hello_of(&self.options, &self.identity, self.bootstrap.as_ref(), self.raft.as_ref())()
     }
 
@@ -689,46 +454,6 @@ impl Node {
     /// The cluster that this node belongs to, or has met and waits to join.
     pub(super) fn uuid(&self) -> Option<ClusterUuid> {
         uuid_of(&self.identity, self.bootstrap.as_ref())
-    }
-
-    /// Whom links are needed to: the other nodes of the configuration; everybody who may know more, as long as this node has no
-    /// cluster or its cluster no leader; and whoever has a link to us, so that it gets its answers.
-    fn update_targets(&mut self) {
-        let mut targets: BTreeSet<NodeId> = self.links.heard_from().take(PEERS_MAX).collect();
-        if let Some(raft) = &self.raft {
-            targets.extend(raft.configuration().nodes().iter().map(|node| node.id));
-        }
-        if let (Some(swim), None, Some(_)) = (&self.swim, self.leader, &self.options.consensus) {
-            let present = |m: &swim::Member| matches!(m.state, MemberState::Alive | MemberState::Suspect);
-            let members = swim.members().filter(|m| m.meta.consensus && present(m));
-            targets.extend(members.map(|m| m.id).take(PEERS_MAX));
-        }
-        if let Some(roster) = &self.roster {
-            targets.extend(roster.members().map(|member| member.id));
-        }
-        targets.remove(&self.identity.node);
-        self.links.set_targets(targets);
-    }
-
-    fn remember_peers(&mut self) {
-        if self.options.consensus.is_none() {
-            return;
-        }
-        let known = self.links.contacts().iter().filter(|(id, _)| **id != self.identity.node);
-        let peers: Vec<KnownPeer> = known
-            .map(|(id, c)| KnownPeer {
-                id: *id,
-                name: c.name.clone(),
-                address: c.address,
-                generation: c.generation,
-                nonce: c.nonce,
-            })
-            .take(PEERS_MAX)
-            .collect();
-        if peers != self.remembered {
-            self.remembered = peers.clone();
-            self.outputs.push_back(Output::RememberPeers(peers));
-        }
     }
 }
 
