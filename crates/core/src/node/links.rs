@@ -26,6 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const PAUSE_STRANGER: Duration = Duration::from_secs(10);
 /// Most links at once. Two per peer are used; beyond this newcomers are closed at once.
 const LINKS_MAX: usize = 1024;
+/// Nodes whose addresses are kept. Ids come and go with wiped disks; beyond this, those that no link is needed to are forgotten.
+const CONTACTS_MAX: usize = 4_096;
 /// Most addresses without a known node that are dialled.
 const ADDRESSES_MAX: usize = 256;
 
@@ -156,8 +158,11 @@ impl Links {
         }
         let moved =
             known.is_none_or(|known| known.address != contact.address || known.generation != contact.generation);
+        if known.is_none() && self.contacts.len() >= CONTACTS_MAX {
+            self.contacts.retain(|id, _| self.targets.contains(id));
+        }
         self.contacts.insert(id, contact);
-        if moved && !self.is_up(id) {
+        if moved && self.targets.contains(&id) && !self.is_up(id) {
             self.attempts.insert(Target::Node(id), Attempt { failures: 0, next: now });
         }
     }
@@ -165,6 +170,10 @@ impl Links {
     /// The nodes that we need links to. Links to others are left to end by themselves.
     pub(super) fn set_targets(&mut self, targets: BTreeSet<NodeId>) {
         self.targets = targets;
+        self.attempts.retain(|target, _| match target {
+            Target::Node(id) => self.targets.contains(id),
+            Target::Address(address) => self.addresses.contains(address),
+        });
     }
 
     /// Addresses behind which there may be nodes that we do not know yet.
@@ -357,7 +366,9 @@ impl Links {
             self.close(id); // It led to the process before.
         }
         self.note(now, &hello, &own);
-        self.attempts.insert(Target::Node(hello.from), Attempt { failures: 0, next: now });
+        if self.targets.contains(&hello.from) {
+            self.attempts.insert(Target::Node(hello.from), Attempt { failures: 0, next: now });
+        }
         if let Some(entry) = self.links.get_mut(&link) {
             entry.state = State::Inbound(Box::new(hello.clone()));
             entry.deadline = None;

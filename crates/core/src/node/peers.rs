@@ -11,6 +11,9 @@ use crate::raft::{self, Proposal, ProposeError, ReadId};
 use crate::swim::NAME_BYTES_MAX;
 use crate::{Index, NodeId, Run, RunKind};
 
+/// Peers whose last forward is remembered; more than there are links at a time.
+const FORWARDERS_MAX: usize = 2_048;
+
 impl Node {
     pub(super) fn on_peer_message(&mut self, from: NodeId, message: PeerMessage) {
         if let PeerMessage::Bootstrap(message) = message {
@@ -54,6 +57,11 @@ impl Node {
         let Some((nonce, generation)) = self.links.proven(from).map(|hello| (hello.nonce, hello.generation)) else {
             return;
         };
+        if self.forwards.len() >= FORWARDERS_MAX {
+            // A peer without a link to us cannot repeat an old forward; when it comes back, it comes with a new nonce or goes on.
+            let present: Vec<NodeId> = self.links.heard_from().collect();
+            self.forwards.retain(|id, _| present.contains(id));
+        }
         match self.forwards.get(&from) {
             Some((known, last)) if *known == nonce && forward.number <= *last => {
                 self.count_drop("a forward that was taken before");
