@@ -13,6 +13,7 @@ pub mod node;
 pub mod raft;
 pub mod random;
 pub mod run;
+pub mod situations;
 pub mod storage;
 pub mod swim;
 pub mod time;

@@ -1,51 +1,54 @@
-//! Deliberate bugs: each removes one safeguard that the simulator must miss at once (issue: "how it is shown").
+//! Deliberate bugs: each removes one safeguard that the simulator, or a test that the mutant's line names, must miss at once.
 //!
 //! They exist only with the cargo feature `mutants`; without it `mutant!` is the constant `false` and the code that it guards
 //! is compiled away.
 
-/// A safeguard that is missing.
+/// Declares the mutants: a name for code, a name for the command line, and what is missing.
 #[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mutant {
-    /// Raft: a vote is answered at once, and term and vote reach the disk only with the next entries (rule 9).
-    VoteNotPersisted,
-    /// Raft: an entry of an earlier term commits by counting replicas, and no no-op is put behind it (paper 5.4.2,
-    /// Figure 8).
-    OwnTermCommit,
-    /// Raft: a node acknowledges, and counts for itself, what its disk has not confirmed (rules 8-10).
-    AckBeforeDurable,
-    /// Raft: a vote compares the lengths of the logs and ignores their last terms (paper 5.4.1).
-    VoteTermNotCompared,
-    /// Storage: recovery does not sync what it recovered (rule 1).
-    RecoverySyncSkipped,
-    /// State machines: a command that was applied already is applied again (rule 14).
-    SessionDedupSkipped,
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)*) => {
+        /// A safeguard that is missing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Mutant {
+            /// Every mutant.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$name,)*];
+
+            /// Its name on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Mutant::$name => $text,)*
+                }
+            }
+        }
+    };
 }
 
 #[cfg(feature = "mutants")]
-impl Mutant {
-    /// Every mutant.
-    pub const ALL: [Mutant; 6] = [
-        Mutant::VoteNotPersisted,
-        Mutant::OwnTermCommit,
-        Mutant::AckBeforeDurable,
-        Mutant::VoteTermNotCompared,
-        Mutant::RecoverySyncSkipped,
-        Mutant::SessionDedupSkipped,
-    ];
+mutants! {
+    /// Raft: a vote is answered at once, and term and vote reach the disk only with the next entries (rule 9).
+    VoteNotPersisted = "vote-not-persisted",
+    /// Raft: an entry of an earlier term commits by counting replicas, and no no-op is put behind it (paper 5.4.2, Figure 8).
+    OwnTermCommit = "own-term-commit",
+    /// Raft: a node acknowledges, and counts for itself, what its disk has not confirmed (rules 8-10).
+    AckBeforeDurable = "ack-before-durable",
+    /// Raft: a vote compares the lengths of the logs and ignores their last terms (paper 5.4.1).
+    VoteTermNotCompared = "vote-term-not-compared",
+
+    /// Storage: recovery does not sync what it recovered (rule 1).
+    RecoverySyncSkipped = "recovery-sync-skipped",
+
+    /// State machines: a command that was applied already is applied again (rule 14).
+    SessionDedupSkipped = "session-dedup-skipped",
 }
 
 #[cfg(feature = "mutants")]
 impl std::fmt::Display for Mutant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Mutant::VoteNotPersisted => "vote-not-persisted",
-            Mutant::OwnTermCommit => "own-term-commit",
-            Mutant::AckBeforeDurable => "ack-before-durable",
-            Mutant::VoteTermNotCompared => "vote-term-not-compared",
-            Mutant::RecoverySyncSkipped => "recovery-sync-skipped",
-            Mutant::SessionDedupSkipped => "session-dedup-skipped",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -60,7 +63,7 @@ impl std::str::FromStr for Mutant {
     type Err = UnknownMutant;
 
     fn from_str(text: &str) -> Result<Self, UnknownMutant> {
-        Mutant::ALL.into_iter().find(|mutant| mutant.to_string() == text).ok_or_else(|| UnknownMutant(text.to_owned()))
+        Mutant::ALL.iter().copied().find(|mutant| mutant.name() == text).ok_or_else(|| UnknownMutant(text.to_owned()))
     }
 }
 

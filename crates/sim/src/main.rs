@@ -65,7 +65,7 @@ fn mutants(words: &[String]) -> Result<bool, String> {
     let count = option(words, "--seeds")?.map(number).transpose()?.unwrap_or(1_000);
     let base = option(words, "--base")?.map(number).transpose()?.unwrap_or_default();
     let mut all = true;
-    for mutant in slimcluster_core::mutants::Mutant::ALL {
+    for mutant in slimcluster_core::mutants::Mutant::ALL.iter().copied() {
         let began = Instant::now();
         let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
         let (_, failures) = run_seeds(base..base + count, threads(), options, true);
