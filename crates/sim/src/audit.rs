@@ -3,19 +3,15 @@
 use slimcluster_core::NodeId;
 
 use crate::checkers::{Verdict, Violation, convergence};
-use crate::client::Kind;
 use crate::disk::DiskFaults;
 use crate::network::{Endpoint, NetworkFaults};
 use crate::process::Process;
-use crate::registers::Appended;
 use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
-/// The faults last this long.
-const FAULTS: u64 = 45 * SECOND;
 /// The load goes on for this long after the faults.
 const LOAD_AFTER: u64 = 12 * SECOND;
-/// A seed lasts at least this long.
-const SEED: u64 = 60 * SECOND;
+/// The world lasts at least this much longer than the faults.
+const QUIET: u64 = 15 * SECOND;
 /// All is well this long after the end of the faults at the latest: the slowest wait is that of a member taken for dead, which is
 /// tried again every ten seconds or so, one at a time.
 const SETTLED_WITHIN: u64 = 75 * SECOND;
@@ -41,7 +37,7 @@ pub enum Phase {
 
 impl World {
     pub(crate) fn plan_phase(&mut self) {
-        self.at(FAULTS, Event::Phase);
+        self.at(self.swarm.faults_for, Event::Phase);
     }
 
     /// Enters the next phase, or looks whether it may.
@@ -57,12 +53,12 @@ impl World {
                 self.after(LOOK, Event::Phase);
             }
             Phase::Settling => match self.missing() {
-                None if self.now >= SEED => {
-                    self.stats.settled_after = self.now - FAULTS;
+                None if self.now >= self.swarm.faults_for + QUIET => {
+                    self.stats.settled_after = self.now - self.swarm.faults_for;
                     self.restart_all()?;
                     self.after(LOOK, Event::Phase);
                 }
-                missing => self.look_again(missing, FAULTS + SETTLED_WITHIN)?,
+                missing => self.look_again(missing, self.swarm.faults_for + SETTLED_WITHIN)?,
             },
             Phase::Restarted => match self.missing() {
                 None => {
@@ -85,7 +81,7 @@ impl World {
         for place in 0..self.swarm.nodes {
             let auditor = self.swarm.clients + place;
             if !self.fresh[place] && !self.clients[auditor].busy {
-                self.submit(auditor, place, Kind::Append(Appended { key: 0, id: u64::MAX }));
+                self.submit(auditor, place, true);
             }
         }
         self.after(LOOK, Event::Phase);
@@ -159,7 +155,7 @@ impl World {
         self.stats.left_out = left_out.iter().filter(|left_out| **left_out).count() as u64;
         for place in (0..self.swarm.nodes).filter(|place| !left_out[*place]) {
             if let Some(process) = &self.places[place].process {
-                self.registers.audit(process.checked)?;
+                self.workload.audit(process.endpoint)?;
             }
             if let Some((index, chain)) = self.commitment.acknowledged()
                 && !self.stores[place].accepted_log().holds(index, chain)
@@ -168,7 +164,7 @@ impl World {
                 return Err(Violation::of("durability", detail));
             }
         }
-        Ok(())
+        self.workload.finish()
     }
 
     /// An append that began at `began` was acknowledged by this process.
@@ -184,7 +180,7 @@ impl World {
         let disks: u64 = self.places.iter().map(|place| place.disk.injected()).sum();
         stats.faults += self.network.injected + disks;
         stats.time = self.now;
-        stats.applied = self.registers.applied() as u64;
+        stats.applied = self.workload.applied();
         stats
     }
 

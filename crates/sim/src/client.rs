@@ -1,50 +1,38 @@
-//! The load: clients that append and read in a closed loop, each operation on a random node.
+//! The clients: a closed loop each, every operation on a random node.
 
-use slimcluster_core::machine::{Codec as _, Postcard};
-use slimcluster_core::node::io::{RequestId, Submit};
+use slimcluster_core::CommandId;
 use slimcluster_core::random::Random;
-use slimcluster_core::{CommandId, MachineId};
 
-use crate::registers::{Append, Appended};
+use crate::network::Endpoint;
+use crate::workload::OperationId;
 
 /// An operation in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
+    /// Its number.
+    pub id: OperationId,
     /// Whose.
     pub client: usize,
-    /// What.
-    pub kind: Kind,
-    /// What it must see of its register.
-    pub floor: u64,
-    /// When it began.
+    /// It is a command; else a read.
+    pub command: bool,
+    /// When it began, in virtual microseconds.
     pub began: u64,
 }
 
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Appends.
-    Append(Appended),
-    /// Reads a register.
-    Read {
-        /// The register.
-        key: u64,
-    },
-}
-
 /// A client: one operation at a time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Client {
+    /// What it decides.
+    pub rng: Random,
     /// It waits for an outcome.
     pub busy: bool,
-    /// A command with an unknown outcome, where it was submitted and what it was.
-    pub unknown: Option<(crate::network::Endpoint, CommandId, Operation)>,
+    /// A command with an unknown outcome, and where it was submitted.
+    pub unknown: Option<(Endpoint, CommandId, Operation)>,
 }
 
-/// The command of an append, with some bytes of padding.
-pub fn submit(request: RequestId, machine: MachineId, appended: Appended, padding: u64, rng: &mut Random) -> Submit {
-    let append = Append { appended, padding: vec![0x5a; rng.below(padding + 1) as usize] };
-    // Postcard fails on types that it cannot describe, which this is not; an empty command would halt every replica, loudly.
-    let command = Postcard.encode(&append).unwrap_or_default();
-    Submit { request, machine, codec: slimcluster_core::machine::CODEC_POSTCARD, version: 1, command }
+impl Client {
+    /// A client with nothing to do yet.
+    pub fn new(rng: Random) -> Self {
+        Client { rng, busy: false, unknown: None }
+    }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_wal::{Disk, DiskFile};
 
@@ -19,7 +20,8 @@ const SECTOR_BYTES: usize = 512;
 const MILLION: u64 = 1_000_000;
 
 /// What a disk does wrong by itself, in parts per million of calls.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiskFaults {
     /// A read or write moves fewer bytes than asked for.
     pub short: u64,
@@ -84,9 +86,9 @@ struct Content {
 
 impl SimDisk {
     /// An empty disk.
-    pub fn new(rng_seed: u64) -> Self {
+    pub fn new(rng: Random) -> Self {
         let state = State {
-            rng: Random::new(rng_seed),
+            rng,
             faults: DiskFaults::default(),
             files: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -158,7 +160,7 @@ impl SimDisk {
     /// A disk that holds what the medium holds now, and nothing else: what a power loss would leave at worst.
     pub fn image(&self) -> SimDisk {
         let state = self.state();
-        let image = SimDisk::new(0);
+        let image = SimDisk::new(Random::new(0));
         {
             let mut copy = image.state();
             copy.next_file = state.next_file;
@@ -539,7 +541,7 @@ mod tests {
 
     #[test]
     fn a_process_crash_keeps_what_was_never_synced() {
-        let disk = SimDisk::new(1);
+        let disk = SimDisk::new(Random::new(1));
         let mounted = disk.mount();
         mounted.create("a").unwrap().write_at(b"hello", 0).unwrap();
         disk.process_crash();
@@ -551,7 +553,7 @@ mod tests {
     fn a_power_loss_keeps_what_was_synced_and_perhaps_more() {
         let (mut lost, mut kept, mut partly) = (0, 0, 0);
         for rng_seed in 0..200 {
-            let disk = SimDisk::new(rng_seed);
+            let disk = SimDisk::new(Random::new(rng_seed));
             let mounted = disk.mount();
             let file = mounted.create("a").unwrap();
             file.write_at(&[1; 2048], 0).unwrap();
@@ -574,7 +576,7 @@ mod tests {
     fn a_name_without_a_synced_directory_may_vanish() {
         let survivors = (0..100)
             .filter(|rng_seed| {
-                let disk = SimDisk::new(*rng_seed);
+                let disk = SimDisk::new(Random::new(*rng_seed));
                 let mounted = disk.mount();
                 let file = mounted.create("a").unwrap();
                 file.write_at(b"hello", 0).unwrap();
@@ -590,7 +592,7 @@ mod tests {
     fn a_failed_sync_hides_behind_the_cache() {
         let mut hidden = 0;
         for rng_seed in 0..50 {
-            let disk = SimDisk::new(rng_seed);
+            let disk = SimDisk::new(Random::new(rng_seed));
             let mounted = disk.mount();
             let file = mounted.create("a").unwrap();
             mounted.sync_directory().unwrap();
@@ -611,7 +613,7 @@ mod tests {
 
     #[test]
     fn a_process_dies_between_two_calls() {
-        let disk = SimDisk::new(3);
+        let disk = SimDisk::new(Random::new(3));
         let mounted = disk.mount();
         disk.crash_after(2);
         let file = mounted.create("a").unwrap();

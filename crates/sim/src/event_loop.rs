@@ -1,6 +1,7 @@
 //! One step of a node's event loop, and its outputs.
 
 use slimcluster_core::node::io::{Event as NodeEvent, Input, Output};
+use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Fetched;
 use slimcluster_core::{NodeId, Run, WallTime, raft};
 
@@ -56,9 +57,9 @@ impl World {
         let now = self.now;
         let slow = self.places[endpoint.place].slow_until > now;
         let step = self.swarm.step;
-        let mut cost = step + self.rng.timing.below(step + 1);
+        let mut cost = step + self.places[endpoint.place].timing.below(step + 1);
         if slow {
-            cost = cost * 20 + self.rng.timing.below(20 * MILLISECOND);
+            cost = cost * 20 + self.places[endpoint.place].timing.below(20 * MILLISECOND);
         }
         let Some(process) = self.process(endpoint) else { return };
         process.busy_until = now + cost;
@@ -78,6 +79,7 @@ impl World {
         let log = stores[endpoint.place].accepted_log();
         if leads && process.leads != Some(term) {
             stats.elections += 1;
+            sometimes(Situation::LeaderElected);
             elections.on_leader(node, term)?;
             commitment.on_elected(node, term, log)?;
         } else if leads && commit > process.commit {
@@ -128,7 +130,7 @@ impl World {
             Output::Fetch { group, first, last, bytes_max } => {
                 self.stats.fetches += 1;
                 let latency = self.swarm.write_latency;
-                let delay = self.draw(latency);
+                let delay = self.draw(endpoint.place, latency);
                 let wanted = Box::new(Fetched { group, first, runs: Vec::new() });
                 self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));
             }

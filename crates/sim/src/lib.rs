@@ -5,9 +5,9 @@
 //! demands that it works again, cuts the power of every machine, and audits what comes back. The [`checkers`] watch every step. Two
 //! runs of a seed are the same run, event by event, so a failure is its seed: the report names it and the command that replays it.
 //!
-//! Reading order: [`swarm`] (what kind of world a seed is), [`world`] (places, clock, events), [`process`] (one running node),
+//! Reading order: [`plan`], [`swarm`] and [`strike`] (what a seed decides), [`streams`], [`world`] (places, clock, events), [`process`] (one running node),
 //! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
-//! [`faults`] (what goes wrong when), [`client`], [`load`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
+//! [`faults`] (what goes wrong when), [`client`], [`load`], [`workload`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
 //! (what must hold), [`trace`], [`report`] and [`run`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
@@ -24,16 +24,21 @@ pub mod load;
 pub mod media;
 pub mod messages;
 pub mod network;
+pub mod plan;
 pub mod process;
 pub mod registers;
 pub mod report;
 pub mod run;
+pub mod streams;
+pub mod strike;
 pub mod swarm;
 pub mod threads;
 pub mod trace;
+pub mod workload;
 pub mod world;
 
+pub use plan::{Plan, PlanError};
 pub use report::{Failure, Report, Stats};
-pub use run::{median, run_seed, run_seeds};
+pub use run::{median, run_plan, run_seed, run_seeds};
 pub use trace::Detail;
 pub use world::RunOptions;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slimcluster_core::machine::Host;
 use slimcluster_core::node::bootstrap::BootstrapOptions;
-use slimcluster_core::node::io::Meta;
+use slimcluster_core::node::io::{Input, Meta};
 use slimcluster_core::node::{ConsensusOptions, Membership, NodeOptions, ProposalOptions};
 use slimcluster_core::storage::Recovered;
 use slimcluster_core::types::StoreId;
@@ -17,7 +17,8 @@ use crate::audit::Phase;
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
 use crate::process::Process;
-use crate::world::{Event, MILLISECOND, World};
+use crate::streams::{Concern, stream};
+use crate::world::{Event, MILLISECOND, Place, World};
 
 /// The cluster id of every world.
 pub const CLUSTER_ID: &str = "sim";
@@ -35,17 +36,22 @@ impl World {
         if self.places[place].process.is_some() {
             return Ok(());
         }
-        self.maybe_move(place);
         self.places[place].starts += 1;
+        let number = (place as u64) << 32 | self.places[place].starts;
+        self.places[place].rng = stream(self.seed, Concern::Start, number);
+        self.maybe_move(place);
         let endpoint = Endpoint { place, start: self.places[place].starts };
         let disk = self.places[place].disk.mount();
-        let crashes = self.phase == Phase::Faults && self.rng.fault.chance(self.swarm.recovery_crash, MILLION);
+        let crashes = self.phase == Phase::Faults && self.places[place].rng.chance(self.swarm.recovery_crash, MILLION);
         if crashes {
-            let calls = self.rng.fault.below(CALLS_OF_A_RECOVERY);
+            let calls = self.places[place].rng.below(CALLS_OF_A_RECOVERY);
             self.places[place].disk.crash_after(calls);
         }
-        let fresh = FreshIds { node: NodeId(self.rng.start.next_u128()), store: StoreId(self.rng.start.next_u128()) };
-        let rng_seed = self.rng.start.next();
+        let fresh = FreshIds {
+            node: NodeId(self.places[place].rng.next_u128()),
+            store: StoreId(self.places[place].rng.next_u128()),
+        };
+        let rng_seed = self.places[place].rng.next();
         match Wal::open(disk, self.wal_options(), CLUSTER_ID, fresh) {
             Ok(opened) if !self.places[place].disk.is_dead() => {
                 if crashes {
@@ -77,18 +83,23 @@ impl World {
             format!("n{} starts: generation {}, log to {last}, {:?}", place + 1, identity.generation, identity.phase)
         });
         self.stores[place].on_opened(recovered)?;
-        let host = Host::new(identity.node, identity.generation);
+        let mut host = Host::new(identity.node, identity.generation);
         #[cfg(feature = "mutants")]
-        let host = host.with_mutant(self.options.mutant);
+        {
+            host = host.with_mutant(self.options.mutant);
+        }
         let address = self.places[place].address;
         let options = self.node_options(place);
-        let process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed)
-            .map_err(|reason| Violation::of("recovery", format!("n{}: {reason}", place + 1)))?;
+        let broken = |reason: String| Violation::of("recovery", format!("n{}: {reason}", place + 1));
+        let name = self.workload.machine_name().to_owned();
+        host.register(&name, self.workload.start(endpoint)).map_err(|error| broken(error.to_string()))?;
+        let mut process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed).map_err(broken)?;
+        process.inbox.push_back(Input::Register { name });
         self.places[place].process = Some(process);
         self.network.listen(address, endpoint);
         self.wake(endpoint, self.now);
         if std::mem::take(&mut self.places[place].power_loss_after_start) {
-            let delay = self.rng.fault.below(150 * MILLISECOND);
+            let delay = self.places[place].rng.below(150 * MILLISECOND);
             self.after(delay, Event::Undo(crate::faults::Undo::LosePower(endpoint)));
         }
         Ok(())
@@ -103,7 +114,7 @@ impl World {
             return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
         }
         self.stats.recovery_crashes += 1;
-        let power_loss = self.rng.fault.chance(1, 2);
+        let power_loss = self.places[place].rng.chance(1, 2);
         self.end(place, power_loss);
         self.plan_start(place);
         Ok(())
@@ -111,15 +122,12 @@ impl World {
 
     /// The process at a place ends; where it was writing, some of the batch may reach the disk before.
     pub(crate) fn crash(&mut self, place: usize, power_loss: bool) -> Verdict {
-        let Some(process) = self.places[place].process.as_mut() else { return Ok(()) };
-        if process.is_writing && !process.writing.is_empty() && self.rng.fault.chance(3, 4) {
-            let calls = self.rng.fault.below(CALLS_OF_A_BATCH);
-            let batch = std::mem::take(&mut process.writing);
-            self.places[place].disk.crash_after(calls);
-            if let Some(process) = self.places[place].process.as_mut() {
-                // Nobody is left to hear whether it was written.
-                let _ = process.wal.write(&batch);
-            }
+        let Place { process, rng, disk, .. } = &mut self.places[place];
+        let Some(process) = process.as_mut() else { return Ok(()) };
+        if process.is_writing && !process.writing.is_empty() && rng.chance(3, 4) {
+            disk.crash_after(rng.below(CALLS_OF_A_BATCH));
+            // Nobody is left to hear whether it was written.
+            let _ = process.wal.write(&std::mem::take(&mut process.writing));
         }
         self.stats.crashes += 1;
         self.end(place, power_loss);
@@ -134,6 +142,7 @@ impl World {
         let start = self.places[place].starts;
         if let Some(process) = self.places[place].process.take() {
             self.forget_requests(&process);
+            self.workload.end(process.endpoint);
         }
         if power_loss {
             self.places[place].disk.power_loss();
@@ -163,8 +172,8 @@ impl World {
             name,
             address: self.places[place].address,
             meta: Meta::default(),
-            codec: swarm.codecs[place],
-            nonce: Nonce(self.rng.start.next()),
+            codec: swarm.codecs.get(place).copied().unwrap_or_default(),
+            nonce: Nonce(self.places[place].rng.next()),
             membership: if swarm.static_members { Membership::Static } else { Membership::Swim(swim) },
             announce: false,
             consensus: Some(ConsensusOptions { raft, bootstrap, proposals: ProposalOptions::default() }),
@@ -180,16 +189,16 @@ impl World {
         self.places[place].start_planned = true;
         let delay = match self.phase {
             // Many starts are quick, as a supervisor's are: what was left in the cache is still there.
-            Phase::Faults if self.rng.fault.chance(1, 2) => self.rng.fault.below(20 * MILLISECOND),
-            Phase::Faults => self.rng.fault.below(self.swarm.down),
-            _ => self.rng.fault.below(500 * MILLISECOND),
+            Phase::Faults if self.places[place].rng.chance(1, 2) => self.places[place].rng.below(20 * MILLISECOND),
+            Phase::Faults => self.places[place].rng.below(self.swarm.down),
+            _ => self.places[place].rng.below(500 * MILLISECOND),
         };
         self.after(delay, Event::Start(place));
     }
 
     /// A restarted node may come up elsewhere.
     fn maybe_move(&mut self, place: usize) {
-        if self.places[place].starts > 0 && self.rng.fault.chance(self.swarm.new_address, MILLION) {
+        if self.places[place].starts > 1 && self.places[place].rng.chance(self.swarm.new_address, MILLION) {
             let host = Ipv4Addr::new(10, 0, 1 + (self.places[place].starts % 250) as u8, place as u8 + 1);
             self.places[place].address = SocketAddr::from((host, 7_000));
         }

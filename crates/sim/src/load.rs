@@ -1,15 +1,14 @@
 //! What the clients do, and what they are told.
 
-use slimcluster_core::machine::decode_reply;
-use slimcluster_core::node::io::{Input, Outcome, Refused, RequestId};
+use slimcluster_core::node::io::{Input, Outcome, Refused, RequestId, Submit};
 use slimcluster_core::{Index, NodeId};
 
 use crate::audit::Phase;
 use crate::checkers::{Verdict, Violation};
-use crate::client::{Kind, Operation, submit};
+use crate::client::Operation;
 use crate::network::Endpoint;
 use crate::process::Process;
-use crate::registers::Appended;
+use crate::workload::Request;
 use crate::world::{Event, MILLISECOND, World};
 
 /// A client that finds nobody to talk to tries again after this time.
@@ -25,45 +24,33 @@ impl World {
         if self.resubmit(client) {
             return;
         }
-        let place = self.rng.client.below(self.swarm.nodes as u64) as usize;
-        let kind = self.draw_operation();
-        if !self.submit(client, place, kind) {
+        let place = self.clients[client].rng.below(self.swarm.nodes as u64) as usize;
+        if !self.submit(client, place, false) {
             self.after(RETRY, Event::Client(client));
         }
     }
 
-    fn draw_operation(&mut self) -> Kind {
-        let key = self.rng.client.below(self.swarm.keys);
-        if self.rng.client.chance(1, 4) {
-            return Kind::Read { key };
-        }
-        Kind::Append(Appended { key, id: u64::MAX })
-    }
-
-    /// Hands an operation to the node at `place`; false when there is none to take it.
-    pub(crate) fn submit(&mut self, client: usize, place: usize, kind: Kind) -> bool {
-        let Some(process) = self.places[place].process.as_mut() else { return false };
+    /// Lets a client begin an operation at `place`, a command if `command`; false when there is no process to take it.
+    pub(crate) fn submit(&mut self, client: usize, place: usize, command: bool) -> bool {
+        let World { places, clients, workload, stats, now, .. } = self;
+        let Some(process) = places[place].process.as_mut() else { return false };
         let Some(machine) = process.machine.filter(|_| !process.stopped) else { return false };
-        let (key, kind) = match kind {
-            Kind::Append(Appended { key, .. }) => {
-                let id = self.registers.begin_append();
-                (key, Kind::Append(Appended { key, id }))
-            }
-            Kind::Read { key } => (key, kind),
-        };
-        let operation = Operation { client, kind, floor: self.registers.floor(key), began: self.now };
-        let request = process.begin(operation);
+        let client_state = &mut clients[client];
+        let (id, asked) = workload.begin(*now, client, command, &mut client_state.rng);
+        let command = matches!(asked, Request::Command { .. });
+        let request = process.begin(Operation { id, client, command, began: *now });
         let endpoint = process.endpoint;
-        let input = match kind {
-            Kind::Append(appended) => {
-                Input::Submit(submit(request, machine, appended, self.swarm.padding, &mut self.rng.client))
+        let input = match asked {
+            Request::Command { codec, version, bytes } => {
+                Input::Submit(Submit { request, machine, codec, version, command: bytes })
             }
-            Kind::Read { .. } => Input::Read { request },
+            Request::Read => Input::Read { request },
         };
-        self.clients[client].busy = true;
-        self.stats.operations += 1;
+        client_state.busy = true;
+        stats.operations += 1;
         self.trace.event(self.now, [15, place as u64, request.0], || {
-            format!("n{} client {client}: {kind:?} as request {}", place + 1, request.0)
+            let kind = if command { "a command" } else { "a read" };
+            format!("n{} client {client}: {kind}, {id:?}, as request {}", place + 1, request.0)
         });
         self.deliver(endpoint, input);
         true
@@ -72,7 +59,7 @@ impl World {
     /// Asks again for a command with an unknown outcome, half of the time; else gives it up.
     fn resubmit(&mut self, client: usize) -> bool {
         let Some((endpoint, id, operation)) = self.clients[client].unknown.take() else { return false };
-        let again = self.rng.client.chance(1, 2);
+        let again = self.clients[client].rng.chance(1, 2);
         let Some(process) = self.process(endpoint).filter(|process| again && !process.stopped) else { return false };
         let request = process.begin(operation);
         self.clients[client].busy = true;
@@ -85,21 +72,16 @@ impl World {
         let Some(operation) = self.process(endpoint).and_then(|process| process.requests.remove(&request)) else {
             return Err(Violation::of("one outcome", format!("a second or unasked outcome of request {}", request.0)));
         };
-        let Kind::Append(Appended { key, id }) = operation.kind else {
-            return Err(Violation::of("one outcome", format!("a read got {outcome:?}")));
-        };
         match outcome {
             Outcome::Committed { index, reply, .. } => {
-                let position = decode_reply::<u64>(&reply)
-                    .map_err(|error| Violation::of("true replies", format!("append {id}: {error}")))?;
                 self.check_acknowledged(endpoint, index)?;
-                self.registers.on_appended(key, id, operation.floor, position)?;
+                self.workload.on_committed(self.now, operation.id, index, &reply)?;
                 self.stats.acknowledged += 1;
                 self.note_fresh(endpoint, operation.began);
             }
             Outcome::NotCommitted(refused) => {
                 self.stats.refused += 1;
-                self.registers.on_refused(id)?;
+                self.workload.on_refused(self.now, operation.id)?;
                 if refused == Refused::Failed && !self.places[endpoint.place].disk.has_failed() {
                     return Err(Violation::of(
                         "no broken invariant",
@@ -109,6 +91,7 @@ impl World {
             }
             Outcome::Unknown { id } => {
                 self.stats.unknown += 1;
+                self.workload.on_unknown(self.now, operation.id);
                 self.clients[operation.client].unknown = Some((endpoint, id, operation));
             }
         }
@@ -142,6 +125,7 @@ impl World {
             Ok(_) => self.finish_read(endpoint, request),
             Err(_) => {
                 if let Some(operation) = process.requests.remove(&request) {
+                    self.workload.on_read_refused(self.now, operation.id);
                     self.finish(operation);
                 }
                 Ok(())
@@ -151,19 +135,11 @@ impl World {
 
     /// The replica has reached the read index: the state is read.
     pub(crate) fn finish_read(&mut self, endpoint: Endpoint, request: RequestId) -> Verdict {
-        let World { places, registers, .. } = self;
-        let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
+        let Some(process) = self.process(endpoint) else { return Ok(()) };
         let Some(operation) = process.requests.remove(&request) else {
             return Err(Violation::of("one outcome", format!("a second or unasked answer to read {}", request.0)));
         };
-        let Kind::Read { key } = operation.kind else {
-            return Err(Violation::of("one outcome", "an append got a read index"));
-        };
-        let length = process
-            .registers
-            .read(|replica| replica.length(key))
-            .map_err(|error| Violation::of("apply goes on", error.to_string()))?;
-        registers.on_read(key, operation.floor, length)?;
+        self.workload.on_read(self.now, operation.id, endpoint)?;
         self.stats.reads += 1;
         self.finish(operation);
         Ok(())
@@ -173,7 +149,7 @@ impl World {
     fn finish(&mut self, operation: Operation) {
         if let Some(client) = self.clients.get_mut(operation.client) {
             client.busy = false;
-            let pause = self.rng.client.below(2 * self.swarm.think);
+            let pause = client.rng.below(2 * self.swarm.think);
             self.after(pause, Event::Client(operation.client));
         }
     }
@@ -182,6 +158,7 @@ impl World {
     pub(crate) fn forget_requests(&mut self, process: &Process) {
         for operation in process.requests.values() {
             self.stats.unknown += 1;
+            self.workload.on_unknown(self.now, operation.id);
             self.finish(*operation);
         }
     }

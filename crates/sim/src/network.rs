@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use slimcluster_core::node::io::LinkId;
 use slimcluster_core::random::Random;
 
@@ -20,7 +21,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_232;
 const MILLION: u64 = 1_000_000;
 
 /// What the network does wrong by itself. Times in microseconds, probabilities in parts per million.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkFaults {
     /// Every packet takes at least this long.
     pub latency: u64,
@@ -61,6 +63,12 @@ impl NetworkFaults {
         unreliable_streams: false,
         stall_max: 3_000_000,
     };
+}
+
+impl Default for NetworkFaults {
+    fn default() -> Self {
+        NetworkFaults::HEALTHY
+    }
 }
 
 /// A running process: the place of its node, and which of its starts.
@@ -164,9 +172,9 @@ pub struct Network {
 
 impl Network {
     /// A network between `places` places.
-    pub fn new(places: usize, rng_seed: u64, faults: NetworkFaults) -> Self {
+    pub fn new(places: usize, rng: Random, faults: NetworkFaults) -> Self {
         Network {
-            rng: Random::new(rng_seed),
+            rng,
             faults,
             cuts: vec![vec![0; places]; places],
             listeners: BTreeMap::new(),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use slimcluster_core::machine::{Applied, Budget, Host, Typed};
+use slimcluster_core::machine::{Applied, Budget, Host};
 use slimcluster_core::node::io::{Input, Output, RequestId};
 use slimcluster_core::node::{Node, NodeOptions};
 use slimcluster_core::raft::{self, Observed};
@@ -18,7 +18,6 @@ use slimcluster_wal::{Wal, WalReader};
 use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
 use crate::network::Endpoint;
-use crate::registers::{MACHINE, Registers};
 
 /// Entries of one slice of apply.
 const SLICE_ENTRIES: usize = 16;
@@ -35,9 +34,7 @@ pub struct Process {
     pub started: u64,
     /// The node.
     pub node: Node,
-    /// The replica of the registers.
-    pub registers: Typed<Registers>,
-    /// The id that the log gave to the registers.
+    /// The id that the log gave to the state machine.
     pub machine: Option<MachineId>,
     /// What has arrived and was not handled yet.
     pub inbox: VecDeque<Input>,
@@ -65,8 +62,6 @@ pub struct Process {
     pub applying: bool,
     /// The next index that the node will hand over to apply.
     pub next_apply: Index,
-    /// Appends of the replica that the checkers have seen.
-    pub checked: usize,
     /// Operations that wait for their outcome.
     pub requests: BTreeMap<RequestId, Operation>,
     /// Reads that wait for the replica to reach their index.
@@ -94,12 +89,11 @@ impl Process {
     ) -> Result<Self, String> {
         let (reader, log) = (wal.reader(), recovered.log.base());
         let node = Node::new(options, recovered, rng_seed, Instant::ZERO)?;
-        let mut process = Process {
+        Ok(Process {
             endpoint,
             address,
             started,
             node,
-            registers: Typed::new(),
             machine: None,
             inbox: VecDeque::new(),
             busy_until: started,
@@ -114,7 +108,6 @@ impl Process {
             host,
             applying: false,
             next_apply: Index(2).max(log.index.next()),
-            checked: 0,
             requests: BTreeMap::new(),
             reads: Vec::new(),
             next_request: 1,
@@ -122,11 +115,7 @@ impl Process {
             leads: None,
             commit: Index(0),
             stopped: false,
-        };
-        // A fresh host knows no machine of this name: this cannot fail, and if it did, apply would say so by waiting for ever.
-        let _ = process.host.register(MACHINE, Box::new(process.registers.clone()));
-        process.inbox.push_back(Input::Register { name: MACHINE.to_owned() });
-        Ok(process)
+        })
     }
 
     /// Raft's own invariants, after every input.
@@ -164,10 +153,10 @@ impl Process {
         self.node.poll_output()
     }
 
-    /// Applies one slice; tells what the node must know.
-    pub fn apply_slice(&mut self) -> Option<Applied> {
+    /// Applies one slice; tells what the node must know. The clients use the machine of this `name`.
+    pub fn apply_slice(&mut self, name: &str) -> Option<Applied> {
         let applied = self.host.step(Budget { entries_max: SLICE_ENTRIES, bytes_max: SLICE_BYTES })?;
-        if let Some((_, id)) = applied.machines.iter().find(|(name, _)| name == MACHINE) {
+        if let Some((_, id)) = applied.machines.iter().find(|(machine, _)| machine == name) {
             self.machine = Some(*id);
         }
         Some(applied)

@@ -1,4 +1,4 @@
-//! The state machine under test: append registers.
+//! The workload of our own seeds: append registers.
 //!
 //! An append adds a number that no other append uses; its reply is the position in the register. Each replica keeps the order in
 //! which it applied, so that replicas are compared entry by entry, and a read is judged by the length that it saw.
@@ -6,7 +6,17 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use slimcluster_core::machine::{ApplyContext, StateMachine};
+use slimcluster_core::Index;
+use slimcluster_core::machine::{
+    Applied, ApplyContext, CODEC_POSTCARD, Codec as _, Machine, Postcard, StateMachine, Typed, decode_reply,
+};
+use slimcluster_core::random::Random;
+use slimcluster_core::storage::Reply;
+
+use crate::checkers::registers::RegisterHistory;
+use crate::checkers::{Verdict, Violation};
+use crate::network::Endpoint;
+use crate::workload::{OperationId, Request, Workload};
 
 /// The name of the machine in the cluster.
 pub const MACHINE: &str = "registers";
@@ -55,4 +65,129 @@ impl Registers {
     pub fn length(&self, key: u64) -> u64 {
         self.lengths.get(&key).copied().unwrap_or_default()
     }
+}
+
+/// What a client asked for, and what it must see of its register.
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    kind: Kind,
+    floor: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Append(Appended),
+    Read { key: u64 },
+}
+
+/// Clients that append, and read in one of four operations.
+pub struct RegisterLoad {
+    keys: u64,
+    padding: u64,
+    history: RegisterHistory,
+    /// By number.
+    operations: Vec<Operation>,
+    /// The replicas, each with the number of appends that the history has seen of it.
+    replicas: BTreeMap<Endpoint, (Typed<Registers>, usize)>,
+}
+
+impl RegisterLoad {
+    /// A load on `keys` registers, with up to `padding` bytes in each command that mean nothing.
+    pub fn new(keys: u64, padding: u64) -> Self {
+        let history = RegisterHistory::default();
+        RegisterLoad { keys, padding, history, operations: Vec::new(), replicas: BTreeMap::new() }
+    }
+
+    fn operation(&self, id: OperationId) -> Result<Operation, Violation> {
+        let known = usize::try_from(id.0).ok().and_then(|id| self.operations.get(id));
+        known.copied().ok_or_else(|| Violation::of("no phantom", format!("{id:?} ended, nobody began it")))
+    }
+}
+
+impl Workload for RegisterLoad {
+    fn machine_name(&self) -> &str {
+        MACHINE
+    }
+
+    fn start(&mut self, endpoint: Endpoint) -> Box<dyn Machine> {
+        let replica = Typed::new();
+        self.replicas.insert(endpoint, (replica.clone(), 0));
+        Box::new(replica)
+    }
+
+    fn end(&mut self, endpoint: Endpoint) {
+        self.replicas.remove(&endpoint);
+    }
+
+    fn begin(&mut self, _at: u64, _client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
+        let key = rng.below(self.keys);
+        let floor = self.history.floor(key);
+        let (kind, request) = if command || !rng.chance(1, 4) {
+            let appended = Appended { key, id: self.history.begin_append() };
+            let append = Append { appended, padding: vec![0x5a; rng.below(self.padding + 1) as usize] };
+            // Postcard fails on types that it cannot describe, which this is not; an empty command would halt every replica, loudly.
+            let bytes = Postcard.encode(&append).unwrap_or_default();
+            (Kind::Append(appended), Request::Command { codec: CODEC_POSTCARD, version: 1, bytes })
+        } else {
+            (Kind::Read { key }, Request::Read)
+        };
+        self.operations.push(Operation { kind, floor });
+        (OperationId(self.operations.len() as u64 - 1), request)
+    }
+
+    fn on_committed(&mut self, _at: u64, id: OperationId, _index: Index, reply: &Reply) -> Verdict {
+        let Operation { kind: Kind::Append(Appended { key, id }), floor } = self.operation(id)? else {
+            return Err(Violation::of("one outcome", "a read got the outcome of a command"));
+        };
+        let position = decode_reply::<u64>(reply)
+            .map_err(|error| Violation::of("true replies", format!("append {id}: {error}")))?;
+        self.history.on_appended(key, id, floor, position)
+    }
+
+    fn on_refused(&mut self, _at: u64, id: OperationId) -> Verdict {
+        match self.operation(id)?.kind {
+            Kind::Append(appended) => self.history.on_refused(appended.id),
+            Kind::Read { .. } => Err(Violation::of("one outcome", "a read got the outcome of a command")),
+        }
+    }
+
+    fn on_unknown(&mut self, _at: u64, _id: OperationId) {}
+
+    fn on_read(&mut self, _at: u64, id: OperationId, endpoint: Endpoint) -> Verdict {
+        let Operation { kind: Kind::Read { key }, floor } = self.operation(id)? else {
+            return Err(Violation::of("one outcome", "an append got a read index"));
+        };
+        let Some((replica, _)) = self.replicas.get(&endpoint) else { return Ok(()) };
+        let length = replica.read(|replica| replica.length(key)).map_err(halted)?;
+        self.history.on_read(key, floor, length)
+    }
+
+    fn on_read_refused(&mut self, _at: u64, _id: OperationId) {}
+
+    fn on_applied(&mut self, endpoint: Endpoint, _applied: &Applied) -> Verdict {
+        let Some((replica, checked)) = self.replicas.get_mut(&endpoint) else { return Ok(()) };
+        let (history, seen) = (&mut self.history, *checked);
+        *checked = replica
+            .read(|replica| {
+                history.on_applied(seen, replica.order.get(seen..).unwrap_or_default())?;
+                Ok(replica.order.len())
+            })
+            .map_err(halted)??;
+        Ok(())
+    }
+
+    fn audit(&mut self, endpoint: Endpoint) -> Verdict {
+        match self.replicas.get(&endpoint) {
+            Some((_, checked)) => self.history.audit(*checked),
+            None => Ok(()),
+        }
+    }
+
+    fn applied(&self) -> u64 {
+        self.history.applied() as u64
+    }
+}
+
+fn halted(error: slimcluster_core::machine::MachineError) -> Violation {
+    Violation::of("apply goes on", error.to_string())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use slimcluster_core::situations;
+
 use crate::checkers::Violation;
 
 /// What happened in a run, in numbers.
@@ -56,6 +58,8 @@ pub struct Report {
     pub hash: u64,
     /// Its numbers.
     pub stats: Stats,
+    /// How often each situation came about.
+    pub situations: situations::Counts,
 }
 
 /// A run in which a property did not hold.

@@ -5,16 +5,26 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use slimcluster_core::situations;
+
 use crate::checkers::Violation;
+use crate::plan::Plan;
+use crate::registers::RegisterLoad;
 use crate::report::{Failure, Report};
 use crate::trace::Detail;
 use crate::world::{RunOptions, World};
 
 /// Runs one seed. A failure is run a second time, with the text that the report needs.
 pub fn run_seed(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> {
-    match run_once(seed, options) {
+    run_plan(&Plan::draw(seed, options.profile), options)
+}
+
+/// Runs a plan as [`run_seed`] does, with the load of our own seeds.
+pub fn run_plan(plan: &Plan, options: RunOptions) -> Result<Report, Box<Failure>> {
+    let seed = plan.seed;
+    match run_once(plan, options) {
         Ok(report) => Ok(report),
-        Err(_) if options.detail == Detail::Hash => match run_once(seed, options.with_detail(Detail::Tail)) {
+        Err(_) if options.detail == Detail::Hash => match run_once(plan, options.with_detail(Detail::Tail)) {
             Err(failure) => Err(failure),
             Ok(_) => Err(Box::new(Failure {
                 seed,
@@ -30,8 +40,11 @@ pub fn run_seed(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> 
     }
 }
 
-fn run_once(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(seed, options);
+fn run_once(plan: &Plan, options: RunOptions) -> Result<Report, Box<Failure>> {
+    let seed = plan.seed;
+    let load = RegisterLoad::new(plan.swarm.keys, plan.swarm.padding);
+    let mut world = World::new(plan.clone(), Box::new(load), options);
+    situations::take();
     // A panic in the code under test is a failure like any other, and must name its seed.
     let verdict = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -39,7 +52,9 @@ fn run_once(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> {
         Err(Violation::of("no panic", text.unwrap_or_default()))
     });
     match verdict {
-        Ok(()) => Ok(Report { seed, hash: world.trace.hash(), stats: world.final_stats() }),
+        Ok(()) => {
+            Ok(Report { seed, hash: world.trace.hash(), stats: world.final_stats(), situations: situations::take() })
+        }
         Err(violation) => Err(Box::new(Failure {
             seed,
             violation,

@@ -2,24 +2,56 @@
 //!
 //! A world with all faults at once shows few of them: the strong ones hide the weak. Swarm testing gives each seed another subset.
 
-use std::time::Duration;
-
+use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_core::wire::Codec;
 
 use crate::disk::DiskFaults;
 use crate::network::NetworkFaults;
+use crate::strike::FaultClass;
 
 const MILLION: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000;
 
-/// Everything that a seed decides before its first event. Times in virtual microseconds, probabilities in parts per million.
-#[derive(Clone, Debug)]
+/// A bound that keeps addresses and bit sets simple; clusters of more voters gain nothing.
+pub const NODES_MAX: usize = 9;
+
+/// A family of worlds. Most seeds are general; the others give room to what a mixture of everything would hide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Anything, with a load.
+    General,
+}
+
+impl Profile {
+    /// All profiles: name, and weight in percent.
+    pub const ALL: &'static [(Profile, &'static str, u64)] = &[(Profile::General, "general", 100)];
+
+    /// A profile by its weight.
+    pub fn draw(rng: &mut Random) -> Self {
+        let mut drawn = rng.below(Profile::ALL.iter().map(|(.., weight)| weight).sum());
+        for (profile, _, weight) in Profile::ALL {
+            if drawn < *weight {
+                return *profile;
+            }
+            drawn -= weight;
+        }
+        Profile::General
+    }
+}
+
+/// Knobs of a world. Times in virtual microseconds, probabilities in parts per million.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Swarm {
     /// How many nodes.
     pub nodes: usize,
-    /// The codec of each node's frames.
+    /// How long the faults last.
+    pub faults_for: u64,
+    /// The codec of each node's frames; protobuf where none is named.
+    #[serde(with = "codec_names")]
     pub codecs: Vec<Codec>,
-    /// When each node starts first.
+    /// When each node starts first; at once where nothing is said.
     pub starts: Vec<u64>,
     /// The network while faults are on.
     pub network: NetworkFaults,
@@ -35,8 +67,6 @@ pub struct Swarm {
     pub message_bytes_max: usize,
     /// Bytes handed to the state machine at once.
     pub apply_bytes_max: usize,
-    /// The fault classes that are on.
-    pub faults: Vec<(FaultClass, Rate)>,
     /// What a write to the disk takes: at least, and up to this much more.
     pub write_latency: (u64, u64),
     /// What a step of the event loop takes, at least.
@@ -65,87 +95,71 @@ pub struct Swarm {
     pub down: u64,
 }
 
-/// Mean time between two faults of a class.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate(pub Duration);
-
-/// A kind of fault that strikes at a moment, as opposed to what network and disk do all the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultClass {
-    /// Two sides that cannot talk at all.
-    Partition,
-    /// One direction is cut, the other works.
-    OneWay,
-    /// Some pairs cannot talk, everybody talks to somebody.
-    Partial,
-    /// A pair that loses and finds each other several times a second.
-    Flapping,
-    /// A connection ends, for one side or both.
-    LinkBreak,
-    /// The network clogs: every packet takes long.
-    Clog,
-    /// A process ends; what it wrote stays, synced or not.
-    ProcessCrash,
-    /// A machine loses power; what it had not synced is gone, or some of it.
-    PowerLoss,
-    /// A process ends with unsynced pages, starts, works, then loses power (rule 1).
-    ChainedCrash,
-    /// Every machine loses power at once.
-    Blackout,
-    /// A process stands still while its disk goes on.
-    Pause,
-    /// A node computes slowly for a while.
-    SlowNode,
-    /// A disk is slow for a while, or stands still.
-    SlowDisk,
-    /// A sync fails once.
-    SyncFailure,
-    /// A process is told to stop, stops in order, and starts again.
-    Stop,
-}
-
-impl FaultClass {
-    /// All classes, with the range of their mean interval in milliseconds.
-    const ALL: [(FaultClass, u64, u64); 15] = [
-        (FaultClass::Partition, 2_000, 20_000),
-        (FaultClass::OneWay, 2_000, 20_000),
-        (FaultClass::Partial, 2_000, 20_000),
-        (FaultClass::Flapping, 4_000, 30_000),
-        (FaultClass::LinkBreak, 200, 5_000),
-        (FaultClass::Clog, 2_000, 20_000),
-        (FaultClass::ProcessCrash, 1_500, 15_000),
-        (FaultClass::PowerLoss, 1_500, 15_000),
-        (FaultClass::ChainedCrash, 2_000, 15_000),
-        (FaultClass::Blackout, 6_000, 30_000),
-        (FaultClass::Pause, 2_000, 20_000),
-        (FaultClass::SlowNode, 2_000, 20_000),
-        (FaultClass::SlowDisk, 2_000, 20_000),
-        (FaultClass::SyncFailure, 3_000, 20_000),
-        (FaultClass::Stop, 3_000, 20_000),
-    ];
-}
-
 impl Swarm {
-    /// The world of a seed.
-    pub fn draw(rng: &mut Random) -> Self {
+    /// Three nodes, no faults, everything quick: what the text of a plan is compared with.
+    pub fn calm() -> Self {
+        Swarm {
+            nodes: 3,
+            faults_for: 45 * SECOND,
+            codecs: Vec::new(),
+            starts: Vec::new(),
+            network: NetworkFaults::HEALTHY,
+            disk: DiskFaults::default(),
+            segment_bytes: 64 * 1024,
+            tail_bytes_max: 64 * 1024,
+            cache_bytes_max: 256 * 1024,
+            message_bytes_max: 64 * 1024,
+            apply_bytes_max: 64 * 1024,
+            write_latency: (200, 200),
+            step: 10,
+            apply_latency: (10, 10),
+            clients: 4,
+            keys: 1,
+            think: 50_000,
+            padding: 0,
+            new_address: 0,
+            recovery_crash: 0,
+            named: false,
+            quick_swim: false,
+            static_members: false,
+            down: SECOND,
+        }
+    }
+
+    /// A world of `profile`.
+    pub fn draw(rng: &mut Random, profile: Profile) -> Self {
+        match profile {
+            Profile::General => Swarm::draw_general(rng),
+        }
+    }
+
+    /// Whether such a world can be; else why not.
+    pub fn check(&self) -> Result<(), String> {
+        let checks = [
+            (self.nodes == 0 || self.nodes > NODES_MAX, format!("{} nodes, 1 to {NODES_MAX} can be", self.nodes)),
+            (self.segment_bytes < 4096, format!("segments of {} bytes, 4096 is the least", self.segment_bytes)),
+            (self.clients > 1_000, format!("{} clients, 1000 is the most", self.clients)),
+            (self.keys == 0, "no registers".to_owned()),
+            (self.faults_for > 3_600 * SECOND, format!("faults for {} us, an hour is the most", self.faults_for)),
+        ];
+        checks.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, text)| Err(text))
+    }
+
+    fn draw_general(rng: &mut Random) -> Self {
         let nodes = match rng.below(20) {
             0 => 1,
             1 => 2,
             2..=12 => 3,
-            _ => 5,
+            13 => 4,
+            14..=17 => 5,
+            _ => 7,
         };
         let codecs = draw_codecs(rng, nodes);
         let late = rng.chance(1, 4);
-        let starts = (0..nodes).map(|_| rng.below(if late { 15 * MILLION } else { MILLION })).collect();
-        let faults = FaultClass::ALL
-            .iter()
-            .filter_map(|(class, low, high)| {
-                let rate = Rate(Duration::from_millis(log_uniform(rng, *low, *high)));
-                rng.chance(1, 2).then_some((*class, rate))
-            })
-            .collect();
+        let starts = (0..nodes).map(|_| rng.below(if late { 15 * SECOND } else { SECOND })).collect();
         Swarm {
             nodes,
+            faults_for: 45 * SECOND,
             codecs,
             starts,
             network: draw_network(rng),
@@ -160,7 +174,6 @@ impl Swarm {
             cache_bytes_max: log_uniform(rng, 1024, 256 * 1024) as usize,
             message_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
             apply_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
-            faults,
             write_latency: (log_uniform(rng, 50, 3_000), log_uniform(rng, 50, 10_000)),
             step: log_uniform(rng, 1, 200),
             apply_latency: (log_uniform(rng, 1, 500), log_uniform(rng, 1, 3_000)),
@@ -175,6 +188,39 @@ impl Swarm {
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),
         }
+    }
+}
+
+impl Default for Swarm {
+    fn default() -> Self {
+        Swarm::calm()
+    }
+}
+
+/// The fault classes that are on: even odds for each.
+pub fn draw_class(rng: &mut Random, _class: FaultClass, profile: Profile) -> bool {
+    match profile {
+        Profile::General => rng.chance(1, 2),
+    }
+}
+
+/// Codecs as a list of names.
+mod codec_names {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use slimcluster_core::wire::Codec;
+
+    pub(super) fn serialize<S: Serializer>(codecs: &[Codec], serializer: S) -> Result<S::Ok, S::Error> {
+        let name = |codec: &Codec| if *codec == Codec::Json { "json" } else { "protobuf" };
+        codecs.iter().map(name).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Codec>, D::Error> {
+        let codec = |name: String| match name.as_str() {
+            "json" => Ok(Codec::Json),
+            "protobuf" => Ok(Codec::Protobuf),
+            other => Err(serde::de::Error::custom(format!("there is no codec named {other:?}"))),
+        };
+        Vec::<String>::deserialize(deserializer)?.into_iter().map(codec).collect()
     }
 }
 
@@ -232,7 +278,7 @@ mod tests {
 
     #[test]
     fn worlds_differ_and_the_same_seed_is_the_same_world() {
-        let draw = |rng_seed| format!("{:?}", Swarm::draw(&mut Random::new(rng_seed)));
+        let draw = |rng_seed| format!("{:?}", Swarm::draw(&mut Random::new(rng_seed), Profile::General));
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
     }

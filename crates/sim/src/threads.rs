@@ -17,13 +17,13 @@ impl World {
     pub(crate) fn start_writing(&mut self, endpoint: Endpoint) {
         let now = self.now;
         let latency = self.swarm.write_latency;
-        let mut delay = self.draw(latency);
+        let mut delay = self.draw(endpoint.place, latency);
         if self.places[endpoint.place].slow_disk_until > now {
             // Slow for as long as the fault lasts, or standing still until its end.
-            delay = if self.rng.timing.chance(1, 4) {
+            delay = if self.places[endpoint.place].timing.chance(1, 4) {
                 self.places[endpoint.place].slow_disk_until - now
             } else {
-                delay * 10 + self.rng.timing.below(200 * MILLISECOND)
+                delay * 10 + self.places[endpoint.place].timing.below(200 * MILLISECOND)
             };
         }
         let Some(process) = self.process(endpoint) else { return };
@@ -87,7 +87,7 @@ impl World {
                 }
                 self.deliver(endpoint, Input::StorageFailed(error.to_string()));
                 // Somebody notices and starts the process again.
-                let delay = self.rng.fault.below(2 * SECOND);
+                let delay = self.places[place].rng.below(2 * SECOND);
                 self.after(delay, Event::Undo(crate::faults::Undo::Restart(endpoint)));
                 return Ok(());
             }
@@ -139,7 +139,7 @@ impl World {
     /// Lets the apply thread work, unless it does.
     pub(crate) fn start_applying(&mut self, endpoint: Endpoint) {
         let latency = self.swarm.apply_latency;
-        let delay = self.draw(latency);
+        let delay = self.draw(endpoint.place, latency);
         if let Some(process) = self.process(endpoint)
             && !process.applying
         {
@@ -150,25 +150,16 @@ impl World {
 
     /// The apply thread has done a slice.
     pub(crate) fn on_slice(&mut self, endpoint: Endpoint) -> Verdict {
-        let World { places, registers, .. } = self;
-        let Some(process) = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint)
-        else {
-            return Ok(());
-        };
+        let World { places, workload, .. } = self;
+        let process = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint);
+        let Some(process) = process else { return Ok(()) };
         process.applying = false;
-        let Some(applied) = process.apply_slice() else { return Ok(()) };
+        let Some(applied) = process.apply_slice(workload.machine_name()) else { return Ok(()) };
         if let Some(waiting) = &applied.waiting {
             return Err(Violation::of("apply goes on", format!("n{}: {waiting:?}", endpoint.place + 1)));
         }
-        let checked = process.checked;
-        process.checked = process
-            .registers
-            .read(|replica| {
-                registers.on_applied(checked, replica.order.get(checked..).unwrap_or_default())?;
-                Ok(replica.order.len())
-            })
-            .map_err(|error| Violation::of("apply goes on", error.to_string()))??;
         let (through, ready) = (applied.through, process.ready_reads());
+        self.workload.on_applied(endpoint, &applied)?;
         self.trace.event(self.now, [11, endpoint.place as u64, through.0], || {
             format!("n{} applied through {through}", endpoint.place + 1)
         });

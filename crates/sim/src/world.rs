@@ -19,17 +19,20 @@ use crate::audit::Phase;
 use crate::checkers::commitment::Commitment;
 use crate::checkers::elections::Elections;
 use crate::checkers::log_matching::LogMatching;
-use crate::checkers::registers::RegisterHistory;
 use crate::checkers::storage::Store;
 use crate::checkers::{Verdict, Violation};
 use crate::client::Client;
 use crate::disk::SimDisk;
 use crate::faults::Undo;
 use crate::network::{Arrival, Endpoint, Network, Packet};
+use crate::plan::Plan;
 use crate::process::Process;
 use crate::report::Stats;
-use crate::swarm::{FaultClass, Swarm};
+use crate::streams::{Concern, stream};
+use crate::strike::Strike;
+use crate::swarm::{Profile, Swarm};
 use crate::trace::{Detail, Trace, digest};
+use crate::workload::Workload;
 
 /// One second of the world.
 pub const SECOND: u64 = 1_000_000;
@@ -57,8 +60,8 @@ pub enum Event {
     Fetch(Endpoint, Box<Fetched>, slimcluster_core::Index, usize),
     /// A client does its next operation.
     Client(usize),
-    /// A fault of this class strikes, and the next one is drawn.
-    Fault(FaultClass),
+    /// A fault strikes.
+    Strike(Strike),
     /// A fault ends.
     Undo(Undo),
     /// The run enters its next phase, or looks whether it may.
@@ -85,8 +88,12 @@ pub struct Place {
     pub crash_in_write: Option<bool>,
     /// After its next start the machine loses power.
     pub power_loss_after_start: bool,
-    /// Nothing is planned to start it.
+    /// Its start is planned.
     pub start_planned: bool,
+    /// Decides about the present process, and when the next one starts.
+    pub rng: Random,
+    /// How long things take here.
+    pub timing: Random,
 }
 
 struct Scheduled {
@@ -115,23 +122,13 @@ impl Ord for Scheduled {
     }
 }
 
-/// One generator per concern: drawing more for one shifts nothing in another.
-pub struct Randoms {
-    /// Clients.
-    pub client: Random,
-    /// Faults.
-    pub fault: Random,
-    /// How long things take.
-    pub timing: Random,
-    /// Identities, and the seeds of processes.
-    pub start: Random,
-}
-
 /// What a run is asked for beside its seed.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
     /// How much text it writes.
     pub detail: Detail,
+    /// The profile of its world; drawn if none.
+    pub profile: Option<Profile>,
     /// The safeguard to leave out.
     #[cfg(feature = "mutants")]
     pub mutant: Option<slimcluster_core::mutants::Mutant>,
@@ -141,6 +138,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
             detail: Detail::Hash,
+            profile: None,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -158,6 +156,8 @@ impl RunOptions {
 
 /// A whole simulated cluster.
 pub struct World {
+    /// Names the streams of everything that is drawn.
+    pub seed: u64,
     /// What kind of world it is.
     pub swarm: Swarm,
     /// What it was asked for.
@@ -168,7 +168,6 @@ pub struct World {
     pub trace: Trace,
     /// What was counted.
     pub stats: Stats,
-    pub(crate) rng: Randoms,
     pub(crate) network: Network,
     pub(crate) places: Vec<Place>,
     /// What is known of each disk, beside it: checkers compare them across places.
@@ -182,22 +181,19 @@ pub struct World {
     pub(crate) elections: Elections,
     pub(crate) log_matching: LogMatching,
     pub(crate) commitment: Commitment,
-    pub(crate) registers: RegisterHistory,
+    pub(crate) workload: Box<dyn Workload>,
     heap: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
 }
 
 impl World {
-    /// The world of a seed, before anything happened.
-    pub fn new(seed: u64, options: RunOptions) -> Self {
-        let mut root = Random::new(seed);
-        let swarm = Swarm::draw(&mut root.fork(1));
-        let rng = Randoms { client: root.fork(2), fault: root.fork(3), timing: root.fork(4), start: root.fork(5) };
-        let network = Network::new(swarm.nodes, root.fork(6).next(), swarm.network);
-        let mut disk_rng = root.fork(7);
+    /// The world of a plan, before anything happened.
+    pub fn new(plan: Plan, workload: Box<dyn Workload>, options: RunOptions) -> Self {
+        let Plan { seed, swarm, strikes } = plan;
+        let network = Network::new(swarm.nodes, stream(seed, Concern::Network, 0), swarm.network);
         let places = (0..swarm.nodes)
             .map(|place| {
-                let disk = SimDisk::new(disk_rng.next());
+                let disk = SimDisk::new(stream(seed, Concern::Disk, place as u64));
                 disk.set_faults(swarm.disk);
                 Place {
                     name: format!("n{}", place + 1),
@@ -210,46 +206,51 @@ impl World {
                     crash_in_write: None,
                     power_loss_after_start: false,
                     start_planned: true,
+                    rng: stream(seed, Concern::Start, (place as u64) << 32),
+                    timing: stream(seed, Concern::Timing, place as u64),
                 }
             })
             .collect();
         let mut world = World {
+            seed,
             options,
             now: 0,
             trace: Trace::new(options.detail),
             stats: Stats::default(),
-            rng,
             network,
             places,
             stores: (0..swarm.nodes).map(|_| Store::default()).collect(),
             // One more per place for the audit.
-            clients: vec![Client::default(); swarm.clients + swarm.nodes],
+            clients: (0..swarm.clients + swarm.nodes)
+                .map(|client| Client::new(stream(seed, Concern::Client, client as u64)))
+                .collect(),
             phase: Phase::Faults,
             phase_began: 0,
             fresh: vec![false; swarm.nodes],
             elections: Elections::default(),
             log_matching: LogMatching::default(),
             commitment: Commitment::default(),
-            registers: RegisterHistory::default(),
+            workload,
             heap: BinaryHeap::new(),
             sequence: 0,
             swarm,
         };
-        world.plan();
+        world.plan(strikes);
         world
     }
 
     /// The first events.
-    fn plan(&mut self) {
+    fn plan(&mut self, strikes: Vec<Strike>) {
         for place in 0..self.swarm.nodes {
-            self.at(self.swarm.starts[place], Event::Start(place));
+            let at = self.swarm.starts.get(place).copied().unwrap_or_default();
+            self.at(at, Event::Start(place));
         }
         for client in 0..self.swarm.clients {
-            let at = self.rng.client.below(SECOND);
+            let at = self.clients[client].rng.below(SECOND);
             self.at(at, Event::Client(client));
         }
-        for (class, _) in self.swarm.faults.clone() {
-            self.plan_fault(class);
+        for strike in strikes {
+            self.at(strike.at, Event::Strike(strike));
         }
         self.plan_phase();
     }
@@ -290,7 +291,7 @@ impl World {
                 self.on_client(client);
                 Ok(())
             }
-            Event::Fault(class) => self.on_fault(class),
+            Event::Strike(strike) => self.on_strike(strike),
             Event::Undo(undo) => self.on_undo(undo),
             Event::Phase => self.on_phase(),
         }
@@ -358,8 +359,8 @@ impl World {
         self.places.get_mut(endpoint.place)?.process.as_mut().filter(|process| process.endpoint == endpoint)
     }
 
-    /// Uniform in `low..=low + span`.
-    pub(crate) fn draw(&mut self, (low, span): (u64, u64)) -> u64 {
-        low + self.rng.timing.below(span + 1)
+    /// How long something takes at `place`: uniform in `low..=low + span`.
+    pub(crate) fn draw(&mut self, place: usize, (low, span): (u64, u64)) -> u64 {
+        low + self.places[place].timing.below(span + 1)
     }
 }

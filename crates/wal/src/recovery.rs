@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::{Identity, LogSummary, Phase, Recovered};
 use slimcluster_core::{Generation, GroupId, HardState};
 
@@ -120,6 +121,7 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
         let file = &segment.file;
         let from = if at == end.at { end.offset } else { 0 };
         if end.torn.contains(&at) {
+            sometimes(Situation::TornTailCut);
             file.write_zeros(from, segment.length)?;
             file.sync()?;
         }
