@@ -177,8 +177,10 @@ impl World {
     /// The numbers at the end.
     pub(crate) fn final_stats(&self) -> crate::report::Stats {
         let mut stats = self.stats.clone();
-        let disks: u64 = self.places.iter().map(|place| place.disk.injected()).sum();
-        stats.faults += self.network.injected + disks;
+        stats.faults.add(&self.network.injected);
+        for place in &self.places {
+            stats.faults.add(&place.disk.injected());
+        }
         stats.time = self.now;
         stats.applied = self.workload.applied();
         stats

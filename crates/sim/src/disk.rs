@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_wal::{Disk, DiskFile};
 
+use crate::report::FaultCounts;
+
 /// The unit that reaches the medium whole, as disks promise it.
 const SECTOR_BYTES: usize = 512;
 /// One million: probabilities of the simulator are parts of it.
@@ -61,7 +63,7 @@ struct State {
     failed: bool,
     /// Calls since the mount.
     calls: u64,
-    injected: u64,
+    injected: FaultCounts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +103,7 @@ impl SimDisk {
             crash_after: None,
             failed: false,
             calls: 0,
-            injected: 0,
+            injected: FaultCounts::default(),
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -148,8 +150,8 @@ impl SimDisk {
     }
 
     /// Failures injected so far: short and interrupted calls, failed syncs.
-    pub fn injected(&self) -> u64 {
-        self.state().injected
+    pub fn injected(&self) -> FaultCounts {
+        self.state().injected.clone()
     }
 
     /// Lets the next sync fail.
@@ -209,9 +211,11 @@ impl State {
         Ok(Fate::Lives)
     }
 
-    fn inject(&mut self, rate: u64) -> bool {
+    fn inject(&mut self, kind: &'static str, rate: u64) -> bool {
         let injected = rate > 0 && self.rng.chance(rate, MILLION);
-        self.injected += u64::from(injected);
+        if injected {
+            self.injected.count(kind);
+        }
         injected
     }
 
@@ -398,7 +402,7 @@ impl Disk for Mounted {
 
     fn sync_directory(&self) -> io::Result<()> {
         self.call(|state| {
-            if state.inject(state.faults.sync_failure) {
+            if state.inject("failed-sync", state.faults.sync_failure) {
                 // Directory entries stay dirty after a failure: journals either write them later or go read-only.
                 state.fail_sync();
                 return Err(io_error());
@@ -440,10 +444,10 @@ impl OpenFile {
     fn moved(&self, len: usize) -> io::Result<usize> {
         let mut state = lock(&self.mounted.state);
         let DiskFaults { interrupted, short, .. } = state.faults;
-        if state.inject(interrupted) {
+        if state.inject("interrupted-call", interrupted) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
         }
-        if len > 1 && state.inject(short) {
+        if len > 1 && state.inject("short-call", short) {
             return Ok(1 + state.rng.below(len as u64 - 1) as usize);
         }
         Ok(len)
@@ -476,7 +480,7 @@ impl DiskFile for OpenFile {
             Fate::Dies => state.rng.below(bytes.len() as u64 + 1) as usize,
         };
         let rate = state.faults.write_back;
-        let write_back = state.inject(rate);
+        let write_back = state.inject("early-write-back", rate);
         let State { files, rng, .. } = &mut *state;
         let content = files.get_mut(&self.id).ok_or_else(|| not_found("the file"))?;
         content.write(&bytes[..len], usize::try_from(offset).map_err(|_| io_error())?);
@@ -495,7 +499,7 @@ impl DiskFile for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         self.mounted.call(|state| {
-            let fails = state.inject(state.faults.sync_failure);
+            let fails = state.inject("failed-sync", state.faults.sync_failure);
             let State { files, rng, .. } = &mut *state;
             let content = files.get_mut(&self.id).ok_or_else(|| not_found("the file"))?;
             if fails {

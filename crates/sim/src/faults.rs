@@ -32,7 +32,7 @@ impl World {
             return Ok(());
         }
         let Strike { class, rng_seed, .. } = strike;
-        self.stats.faults += 1;
+        self.stats.faults.count(class.name());
         self.trace.event(self.now, [20, class as u64, rng_seed], || format!("fault: {class}"));
         let mut rng = Random::new(rng_seed);
         let place = rng.below(self.swarm.nodes as u64) as usize;

@@ -8,7 +8,7 @@
 //! Reading order: [`plan`], [`swarm`] and [`strike`] (what a seed decides), [`streams`], [`world`] (places, clock, events), [`process`] (one running node),
 //! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
 //! [`faults`] (what goes wrong when), [`client`], [`load`], [`workload`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
-//! (what must hold), [`trace`], [`report`] and [`run`].
+//! (what must hold), [`trace`], [`report`], [`core_time`] and [`run`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.
@@ -16,6 +16,7 @@
 pub mod audit;
 pub mod checkers;
 pub mod client;
+pub mod core_time;
 pub mod disk;
 pub mod event_loop;
 pub mod faults;
@@ -24,6 +25,7 @@ pub mod load;
 pub mod media;
 pub mod messages;
 pub mod network;
+mod panics;
 pub mod plan;
 pub mod process;
 pub mod registers;
@@ -38,7 +40,7 @@ pub mod workload;
 pub mod world;
 
 pub use plan::{Plan, PlanError};
-pub use report::{Failure, Report, Stats};
-pub use run::{median, run_plan, run_seed, run_seeds};
+pub use report::{Failure, FaultCounts, Report, Stats};
+pub use run::{median, run_each, run_plan, run_seed, run_seeds, run_workload};
 pub use trace::Detail;
 pub use world::RunOptions;

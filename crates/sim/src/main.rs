@@ -128,7 +128,7 @@ fn summarise(reports: &[Report], began: Instant) {
         reports.len(),
         time / took,
         sum(|report| report.stats.events),
-        sum(|report| report.stats.faults),
+        sum(|report| report.stats.faults.total()),
         sum(|report| report.stats.crashes),
         sum(|report| report.stats.elections),
     );
@@ -148,7 +148,7 @@ fn summarise(reports: &[Report], began: Instant) {
         "median per seed: {} appends acknowledged, {} reads, {} faults, all well {} ms after the cold restart",
         median(reports.iter().map(|report| report.stats.acknowledged)),
         median(reports.iter().map(|report| report.stats.reads)),
-        median(reports.iter().map(|report| report.stats.faults)),
+        median(reports.iter().map(|report| report.stats.faults.total())),
         median(reports.iter().map(|report| report.stats.restarted_after)) / 1_000,
     );
 }

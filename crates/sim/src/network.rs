@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use slimcluster_core::node::io::LinkId;
 use slimcluster_core::random::Random;
 
+use crate::report::FaultCounts;
+
 /// How long a stalled segment waits before it is sent again, in microseconds.
 const RETRANSMIT: u64 = 200_000;
 /// A datagram above this size never fits the smallest path; sending one is a failure of the run.
@@ -167,7 +169,7 @@ pub struct Network {
     /// Packets sent since the last [`Network::take_sent`], with their times of arrival.
     sent: Vec<(u64, Packet)>,
     /// Packets lost, doubled, delayed or corrupted so far.
-    pub injected: u64,
+    pub injected: FaultCounts,
 }
 
 impl Network {
@@ -184,7 +186,7 @@ impl Network {
             next_connection: 1,
             next_accepted: 1,
             sent: Vec::new(),
-            injected: 0,
+            injected: FaultCounts::default(),
         }
     }
 
@@ -251,21 +253,23 @@ impl Network {
         let faults = self.faults;
         let mut latency = faults.latency + self.rng.below(faults.jitter + 1);
         if faults.tail > 0 && self.rng.chance(faults.tail, MILLION) {
-            self.injected += 1;
+            self.injected.count("slow-packet");
             latency += self.rng.below(faults.tail_latency + 1);
         }
         latency
     }
 
-    fn happens(&mut self, rate: u64) -> bool {
+    fn happens(&mut self, kind: &'static str, rate: u64) -> bool {
         let happens = rate > 0 && self.rng.chance(rate, MILLION);
-        self.injected += u64::from(happens);
+        if happens {
+            self.injected.count(kind);
+        }
         happens
     }
 
     fn maybe_corrupt(&mut self, bytes: Bytes) -> Bytes {
         let rate = self.faults.corrupt;
-        if bytes.is_empty() || !self.happens(rate) {
+        if bytes.is_empty() || !self.happens("corrupt-packet", rate) {
             return bytes;
         }
         let mut changed = bytes.to_vec();
@@ -277,9 +281,9 @@ impl Network {
     /// Sends a datagram.
     pub fn send_datagram(&mut self, now: u64, from_place: usize, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let faults = self.faults;
-        let copies = 1 + u64::from(self.happens(faults.duplicate));
+        let copies = 1 + u64::from(self.happens("doubled-packet", faults.duplicate));
         for copy in 0..copies {
-            if self.happens(faults.loss) {
+            if self.happens("lost-packet", faults.loss) {
                 continue;
             }
             let bytes = self.maybe_corrupt(bytes.clone());
@@ -297,7 +301,7 @@ impl Network {
         self.connections.insert(id, Connection { ends: vec![end], target: to, established: false });
         self.links.insert((endpoint, link), (id, 0));
         let black_hole = self.faults.black_hole;
-        if !self.happens(black_hole) {
+        if !self.happens("black-hole", black_hole) {
             let at = now + self.latency();
             self.sent.push((at, Packet::Dial(id)));
         }
@@ -318,9 +322,9 @@ impl Network {
         let bytes = self.maybe_corrupt(bytes);
         let other = 1 - end;
         if faults.unreliable_streams {
-            let copies = 1 + u64::from(self.happens(faults.duplicate));
+            let copies = 1 + u64::from(self.happens("doubled-packet", faults.duplicate));
             for copy in 0..copies {
-                if !self.happens(faults.loss) {
+                if !self.happens("lost-packet", faults.loss) {
                     let late = if copy == 0 { 0 } else { self.rng.below(faults.duplicate_latency + 1) };
                     let at = now + self.latency() + late;
                     self.sent.push((at, Packet::Loose(id, other, bytes.clone())));
@@ -330,7 +334,7 @@ impl Network {
         }
         let mut at = now + self.latency();
         let mut wait = RETRANSMIT;
-        while wait < 4 * RETRANSMIT && self.happens(faults.loss) {
+        while wait < 4 * RETRANSMIT && self.happens("lost-packet", faults.loss) {
             at += wait;
             wait *= 2;
         }

@@ -1,10 +1,13 @@
 //! What a run leaves behind: counts when it was good, everything that helps when it was not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use slimcluster_core::situations;
 
 use crate::checkers::Violation;
+use crate::plan::Plan;
+use crate::swarm::Profile;
 
 /// What happened in a run, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub struct Stats {
     pub refused: u64,
     /// Operations whose clients never learned, or not at once, what became of them.
     pub unknown: u64,
-    /// Faults of the classes, and what network and disks did by themselves.
-    pub faults: u64,
+    /// Strikes, and what network and disks did by themselves.
+    pub faults: FaultCounts,
     /// Processes that were started.
     pub starts: u64,
     /// Processes that were ended.
@@ -49,6 +52,34 @@ pub struct Stats {
     pub restarted_after: u64,
 }
 
+/// How many faults of each kind: strikes by their class, and what network and disks do by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts(BTreeMap<&'static str, u64>);
+
+impl FaultCounts {
+    /// One more of a kind.
+    pub fn count(&mut self, kind: &'static str) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// As many more as `other` has.
+    pub fn add(&mut self, other: &FaultCounts) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(kind).or_default() += count;
+        }
+    }
+
+    /// Of all kinds together.
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Each kind that there was, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(kind, count)| (*kind, *count))
+    }
+}
+
 /// A good run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -65,8 +96,10 @@ pub struct Report {
 /// A run in which a property did not hold.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Its seed: the same seed fails again.
+    /// Its seed.
     pub seed: u64,
+    /// What was run: the same plan fails again.
+    pub plan: Plan,
     /// The property, and what was seen.
     pub violation: Violation,
     /// When, in virtual microseconds.
@@ -93,10 +126,28 @@ impl fmt::Display for Failure {
         for line in &self.lines {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "\nreplay: cargo run --release -p slimcluster-sim")?;
+        write!(f, "\nreplay: {}", self.replay())
+    }
+}
+
+impl Failure {
+    /// The command that runs it again.
+    pub fn replay(&self) -> String {
+        let mut command = "cargo run --release -p slimcluster-sim".to_owned();
+        if self.mutant.is_some() {
+            command += " --features mutants";
+        }
+        let drawn = |profile| Plan::draw(self.seed, profile) == self.plan;
+        if drawn(None) {
+            command += &format!(" -- replay {} --trace", self.seed);
+        } else if let Some((_, name, _)) = Profile::ALL.iter().find(|(profile, ..)| drawn(Some(*profile))) {
+            command += &format!(" -- replay {} --profile {name} --trace", self.seed);
+        } else {
+            command += " -- replay FILE.toml --trace";
+        }
         match &self.mutant {
-            Some(mutant) => write!(f, " --features mutants -- replay {} --trace --mutant {mutant}", self.seed),
-            None => write!(f, " -- replay {} --trace", self.seed),
+            Some(mutant) => format!("{command} --mutant {mutant}"),
+            None => command,
         }
     }
 }

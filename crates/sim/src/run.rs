@@ -1,70 +1,111 @@
-//! Runs seeds, one or many, and judges the whole.
+//! Runs plans and seeds, one or many.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use slimcluster_core::situations;
 
 use crate::checkers::Violation;
+use crate::core_time::CoreTime;
+use crate::panics;
 use crate::plan::Plan;
 use crate::registers::RegisterLoad;
 use crate::report::{Failure, Report};
 use crate::trace::Detail;
+use crate::workload::Workload;
 use crate::world::{RunOptions, World};
 
-/// Runs one seed. A failure is run a second time, with the text that the report needs.
-pub fn run_seed(seed: u64, options: RunOptions) -> Result<Report, Box<Failure>> {
+/// What became of a run.
+pub type Outcome = Result<Report, Box<Failure>>;
+
+/// Runs one seed, as [`run_plan`] does.
+pub fn run_seed(seed: u64, options: RunOptions) -> Outcome {
     run_plan(&Plan::draw(seed, options.profile), options)
 }
 
-/// Runs a plan as [`run_seed`] does, with the load of our own seeds.
-pub fn run_plan(plan: &Plan, options: RunOptions) -> Result<Report, Box<Failure>> {
-    let seed = plan.seed;
-    match run_once(plan, options) {
-        Ok(report) => Ok(report),
-        Err(_) if options.detail == Detail::Hash => match run_once(plan, options.with_detail(Detail::Tail)) {
-            Err(failure) => Err(failure),
-            Ok(_) => Err(Box::new(Failure {
-                seed,
-                violation: Violation::of("determinism", "the seed failed once and passed when it ran again"),
-                at: 0,
-                world: String::new(),
-                nodes: Vec::new(),
-                lines: Vec::new(),
-                mutant: None,
-            })),
-        },
-        Err(failure) => Err(failure),
+/// Runs a plan with the load of our own seeds. A failure is run a second time, with the text that the report needs.
+pub fn run_plan(plan: &Plan, options: RunOptions) -> Outcome {
+    run_workload(plan, options, &registers)
+}
+
+/// Runs a plan as [`run_plan`] does, each time with a fresh workload.
+pub fn run_workload(plan: &Plan, options: RunOptions, workload: &dyn Fn(&Plan) -> Box<dyn Workload>) -> Outcome {
+    match run_once(plan, options, workload(plan)) {
+        Err(_) if options.detail == Detail::Hash => {
+            let again = || run_once(plan, options.with_detail(Detail::Tail), workload(plan));
+            panics::silently(again).and_then(|_| Err(Box::new(unlike_itself(plan))))
+        }
+        outcome => outcome,
     }
 }
 
-fn run_once(plan: &Plan, options: RunOptions) -> Result<Report, Box<Failure>> {
+fn unlike_itself(plan: &Plan) -> Failure {
+    Failure {
+        seed: plan.seed,
+        plan: plan.clone(),
+        violation: Violation::of("determinism", "it failed once and passed when it ran again"),
+        at: 0,
+        world: String::new(),
+        nodes: Vec::new(),
+        lines: Vec::new(),
+        mutant: None,
+    }
+}
+
+/// The workload of our own seeds.
+pub(crate) fn registers(plan: &Plan) -> Box<dyn Workload> {
+    Box::new(RegisterLoad::new(plan.swarm.keys, plan.swarm.padding))
+}
+
+pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workload>) -> Outcome {
     let seed = plan.seed;
-    let load = RegisterLoad::new(plan.swarm.keys, plan.swarm.padding);
-    let mut world = World::new(plan.clone(), Box::new(load), options);
+    let mut world = World::new(plan.clone(), workload, options);
     situations::take();
-    // A panic in the code under test is a failure like any other, and must name its seed.
-    let verdict = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(Violation::of("no panic", text.unwrap_or_default()))
-    });
-    match verdict {
+    match panics::naming(seed, || world.run()) {
         Ok(()) => {
             Ok(Report { seed, hash: world.trace.hash(), stats: world.final_stats(), situations: situations::take() })
         }
         Err(violation) => Err(Box::new(Failure {
             seed,
+            plan: plan.clone(),
             violation,
             at: world.now,
             world: world.describe(),
-            nodes: catch_unwind(AssertUnwindSafe(|| world.describe_nodes())).unwrap_or_default(),
+            nodes: panics::spared(AssertUnwindSafe(|| world.describe_nodes())),
             lines: world.trace.lines().map(str::to_owned).collect(),
             mutant: world.mutant_name(),
         })),
     }
+}
+
+/// Runs seeds on `threads` threads and hands each outcome to `judge`, in the order in which they end, until `judge` breaks or the
+/// seeds are used up. What has begun then is run to its end and judged as well, so that of several failing seeds the first in the
+/// order of `seeds` is always among those judged. Returns the core time that the threads used.
+pub fn run_each(
+    seeds: impl Iterator<Item = u64> + Send,
+    threads: usize,
+    options: RunOptions,
+    judge: impl FnMut(u64, Outcome) -> ControlFlow<()> + Send,
+) -> Duration {
+    let (seeds, judge) = (Mutex::new(Some(seeds.fuse())), Mutex::new(judge));
+    let work = || {
+        let began = CoreTime::now();
+        loop {
+            // A thread that finds a lock poisoned goes on to its end; the panic is that of another, and is passed on below.
+            let next = seeds.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(Iterator::next);
+            let Some(seed) = next else { return began.elapsed() };
+            let outcome = run_seed(seed, options);
+            if judge.lock().unwrap_or_else(PoisonError::into_inner)(seed, outcome).is_break() {
+                *seeds.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(&work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
+    })
 }
 
 /// Runs `seeds` on `threads` threads; stops early at a failure if `stop_at_failure`. Reports come back in the order of the seeds.
@@ -74,32 +115,17 @@ pub fn run_seeds(
     options: RunOptions,
     stop_at_failure: bool,
 ) -> (Vec<Report>, Vec<Failure>) {
-    let next = AtomicU64::new(seeds.start);
-    let stop = AtomicBool::new(false);
-    let results = Mutex::new((Vec::new(), Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let result = run_seed(seed, options);
-                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok(report) => results.0.push(report),
-                        Err(failure) => {
-                            results.1.push(*failure);
-                            stop.fetch_or(stop_at_failure, Ordering::Relaxed);
-                        }
-                    }
-                }
-            });
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    run_each(seeds, threads, options, |_, outcome| match outcome {
+        Ok(report) => {
+            reports.push(report);
+            ControlFlow::Continue(())
+        }
+        Err(failure) => {
+            failures.push(*failure);
+            if stop_at_failure { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     });
-    let (mut reports, mut failures): (Vec<Report>, Vec<Failure>) =
-        results.into_inner().unwrap_or_else(PoisonError::into_inner);
     reports.sort_by_key(|report| report.seed);
     failures.sort_by_key(|failure| failure.seed);
     (reports, failures)

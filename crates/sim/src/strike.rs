@@ -62,10 +62,17 @@ impl FaultClass {
     ];
 }
 
+impl FaultClass {
+    /// Its name in texts.
+    pub fn name(self) -> &'static str {
+        let named = FaultClass::ALL.iter().find(|(class, ..)| *class == self);
+        named.map_or("unnamed", |(_, name, ..)| name)
+    }
+}
+
 impl fmt::Display for FaultClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = FaultClass::ALL.iter().find(|(class, ..)| class == self);
-        f.write_str(named.map_or("unnamed", |(_, name, ..)| name))
+        f.write_str(self.name())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A world with all faults at once shows few of them: the strong ones hide the weak. Swarm testing gives each seed another subset.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_core::wire::Codec;
@@ -37,6 +39,24 @@ impl Profile {
             drawn -= weight;
         }
         Profile::General
+    }
+
+    /// Its name in texts.
+    pub fn name(self) -> &'static str {
+        let named = Profile::ALL.iter().find(|(profile, ..)| *profile == self);
+        named.map_or("unnamed", |(_, name, _)| name)
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Profile::ALL.iter().find(|(_, name, _)| *name == text);
+        named.map(|(profile, ..)| *profile).ok_or_else(|| {
+            let names: Vec<_> = Profile::ALL.iter().map(|(_, name, _)| *name).collect();
+            format!("there is no profile named {text:?}, only {}", names.join(", "))
+        })
     }
 }
 

@@ -20,7 +20,7 @@ fn a_thousand_seeds_hold_every_property() {
         panic!("{failure}");
     }
     let middle = |value: fn(&slimcluster_sim::Stats) -> u64| median(reports.iter().map(|report| value(&report.stats)));
-    let (acknowledged, faults) = (middle(|stats| stats.acknowledged), middle(|stats| stats.faults));
+    let (acknowledged, faults) = (middle(|stats| stats.acknowledged), middle(|stats| stats.faults.total()));
     let time: u64 = reports.iter().map(|report| report.stats.time).sum::<u64>() / 1_000_000;
     println!(
         "{seeds} seeds: median of {acknowledged} acknowledged appends and {faults} faults; {time} virtual seconds in {:.0} s",
