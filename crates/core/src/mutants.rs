@@ -40,6 +40,36 @@ mutants! {
 
     /// Storage: recovery does not sync what it recovered (rule 1).
     RecoverySyncSkipped = "recovery-sync-skipped",
+    /// Storage: the name of a new segment is not made durable (rule 1; `crates/wal/tests/mutants.rs`, as those that follow).
+    SegmentNameNotSynced = "wal-segment-name-not-synced",
+    /// Storage: a sync that failed is tried again, and believed when it then succeeds (rule 2).
+    FailedSyncRetried = "wal-failed-sync-retried",
+    /// Storage: opening reads what the page cache serves, not what the medium holds (rule 2).
+    CacheNotDropped = "wal-cache-not-dropped",
+    /// Storage: what stands behind a torn end is left there (rule 3).
+    TornTailKept = "wal-torn-tail-kept",
+    /// Storage: a batch of which recovery found only the beginning is not ended before the next one (rule 3).
+    TornBatchNotClosed = "wal-torn-batch-not-closed",
+    /// Storage: a record need not follow the record that it was written behind (rule 3).
+    LinkNotChecked = "wal-link-not-checked",
+    /// Storage: a record may name another use of the segment's file (rule 3).
+    UseNumberNotChecked = "wal-use-number-not-checked",
+    /// Storage: what does not verify is cut, although a later batch shows that it was synced (rule 3).
+    DamageTakenForTorn = "wal-damage-taken-for-torn",
+    /// Storage: an idle log is not ended by an empty batch (rule 3).
+    IdleRecordSkipped = "wal-idle-record-skipped",
+    /// Storage: term and vote are written after the records of their batch (rule 4).
+    HardStateAfterRecords = "wal-hard-state-after-records",
+    /// Storage: term and vote have one slot, so a write goes over the state in force (rule 4).
+    SingleHardStateSlot = "wal-single-hard-state-slot",
+    /// Storage: a log may end below the batch that the hard state names as synced (rule 4).
+    SyncedBatchIgnored = "wal-synced-batch-ignored",
+    /// Storage: recovery hands over runs that a later splice had cut off (rule 5).
+    SpliceDoesNotCut = "wal-splice-does-not-cut",
+    /// Storage: the checksum of a record is not verified when it is read back (rule 20).
+    FetchNotVerified = "wal-fetch-not-verified",
+    /// Storage: a file takes the place of the identity before its bytes are durable (rule 22).
+    IdentityNotSynced = "wal-identity-not-synced",
 
     /// State machines: a command that was applied already is applied again (rule 14).
     SessionDedupSkipped = "session-dedup-skipped",

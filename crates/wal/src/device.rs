@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, WalError};
+use crate::mutants::{Planted, mutant};
 
 /// Zeros are written in pieces of this size: large enough that system calls do not count, small enough to be static.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -14,12 +15,13 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub(crate) struct Directory {
     disk: Arc<dyn Disk>,
     path: Arc<str>,
+    pub planted: Planted,
 }
 
 impl Directory {
-    pub fn new(disk: Arc<dyn Disk>) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, planted: Planted) -> Self {
         let path = disk.describe().into();
-        Directory { disk, path }
+        Directory { disk, path, planted }
     }
 
     pub fn path(&self) -> String {
@@ -40,12 +42,12 @@ impl Directory {
 
     pub fn open(&self, name: &str) -> Result<StoreFile, WalError> {
         let file = self.disk.open(name).map_err(|error| self.failed("open", name, error))?;
-        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file })
+        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file, planted: self.planted })
     }
 
     pub fn create(&self, name: &str) -> Result<StoreFile, WalError> {
         let file = self.disk.create(name).map_err(|error| self.failed("create", name, error))?;
-        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file })
+        Ok(StoreFile { directory: self.path.clone(), name: name.into(), file, planted: self.planted })
     }
 
     pub fn remove(&self, name: &str) -> Result<(), WalError> {
@@ -69,7 +71,9 @@ impl Directory {
         };
         file.write_all(bytes, 0)?;
         // The bytes before the name: the rename must never be durable before what it names.
-        file.sync()?;
+        if !mutant!(self.planted, IdentityNotSynced) {
+            file.sync()?;
+        }
         self.disk.rename(&new, name).map_err(|error| self.failed("rename", &new, error))?;
         self.sync()
     }
@@ -89,6 +93,7 @@ pub(crate) struct StoreFile {
     directory: Arc<str>,
     name: Arc<str>,
     file: Arc<dyn DiskFile>,
+    pub planted: Planted,
 }
 
 impl StoreFile {
@@ -139,11 +144,18 @@ impl StoreFile {
     }
 
     pub fn sync(&self) -> Result<(), WalError> {
-        self.file.sync().map_err(|error| self.failed("sync", error))
+        let mut result = self.file.sync();
+        if mutant!(self.planted, FailedSyncRetried) && result.is_err() {
+            result = self.file.sync();
+        }
+        result.map_err(|error| self.failed("sync", error))
     }
 
     /// What is read from now on comes from the medium, except for what was never written back (rule 2).
     pub fn drop_cache(&self) -> Result<(), WalError> {
+        if mutant!(self.planted, CacheNotDropped) {
+            return Ok(());
+        }
         self.file.drop_cache().map_err(|error| self.failed("drop the cached pages of", error))
     }
 

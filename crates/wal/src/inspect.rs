@@ -7,6 +7,7 @@ use slimcluster_core::{HardState, Run};
 
 use crate::device::Directory;
 use crate::error::WalError;
+use crate::mutants::Planted;
 use crate::record::RecordKind;
 use crate::{Disk, hard_state, identity, peers, recovery, segment};
 
@@ -69,7 +70,7 @@ pub struct SegmentSummary {
 ///
 /// Fails at the first damage, having shown everything before it, and with [`WalError::InUse`] while a process has the store open.
 pub fn inspect(disk: Arc<dyn Disk>, visit: &mut dyn FnMut(Seen<'_>)) -> Result<Inspection, WalError> {
-    let directory = Directory::new(disk);
+    let directory = Directory::new(disk, Planted::default());
     directory.lock()?;
     let names = directory.list()?;
     let is_ours =

@@ -22,6 +22,7 @@ mod std_disk;
 mod device;
 mod error;
 mod frame;
+mod mutants;
 mod options;
 
 mod record;

@@ -5,6 +5,8 @@ use slimcluster_core::NodeId;
 use slimcluster_core::mutants::Mutant;
 use slimcluster_core::types::StoreId;
 
+use crate::mutants::Planted;
+
 /// Sizes and bounds of a store. The sizes may differ from one open to the next.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -15,9 +17,18 @@ pub struct Options {
     /// At most this many bytes of the newest runs are handed over by [`crate::Wal::open`] (the last run always;
     /// fewer where the log was cut near its end).
     pub tail_bytes_max: usize,
-    /// A deliberate bug, to show that the simulator notices; [`Mutant::RecoverySyncSkipped`] is the one that applies here.
+    /// A deliberate bug, to show that the simulator and the tests of this crate notice. Those of other crates do nothing here.
     #[cfg(feature = "mutants")]
     pub mutant: Option<Mutant>,
+}
+
+impl Options {
+    pub(crate) fn planted(&self) -> Planted {
+        #[cfg(feature = "mutants")]
+        return Planted { mutant: self.mutant };
+        #[cfg(not(feature = "mutants"))]
+        Planted::default()
+    }
 }
 
 impl Default for Options {

@@ -95,9 +95,25 @@ pub(crate) fn size_of_record(body: usize) -> u64 {
 }
 
 /// The record at `offset`, if one verifies there: its checksum holds and it says that it belongs there.
-///
-/// Its length is checked against the file before its body is read.
 pub(crate) fn read<'w>(window: &'w mut Window<'_>, offset: u64) -> Result<Option<(Header, &'w [u8])>, WalError> {
+    let Some((header, _)) = parse(window, offset)? else {
+        return Ok(None);
+    };
+    let Some(record) = window.bytes(offset, size_of_record(header.length as usize) as usize)? else {
+        return Ok(None);
+    };
+    // The checksum covers everything behind itself, the padding too.
+    let covered = record.get(4..).unwrap_or_default();
+    if crc32c::crc32c(covered) != header.crc {
+        return Ok(None);
+    }
+    Ok(record.get(HEADER_BYTES..HEADER_BYTES + header.length as usize).map(|body| (header, body)))
+}
+
+/// The header and the body at `offset`, if the header says that it belongs there. Nothing else of them is to be believed.
+///
+/// The length is checked against the file before the body is read.
+pub(crate) fn parse<'w>(window: &'w mut Window<'_>, offset: u64) -> Result<Option<(Header, &'w [u8])>, WalError> {
     let Some(header) = window.bytes(offset, HEADER_BYTES)?.and_then(Header::parse) else {
         return Ok(None);
     };
@@ -105,15 +121,8 @@ pub(crate) fn read<'w>(window: &'w mut Window<'_>, offset: u64) -> Result<Option
     if header.offset != offset || offset.checked_add(size).is_none_or(|end| end > window.end()) {
         return Ok(None);
     }
-    let Some(bytes) = window.bytes(offset, size as usize)? else {
-        return Ok(None);
-    };
-    // The checksum covers everything behind itself, the padding too.
-    let covered = bytes.get(4..).unwrap_or_default();
-    if crc32c::crc32c(covered) != header.crc {
-        return Ok(None);
-    }
-    Ok(bytes.get(HEADER_BYTES..HEADER_BYTES + header.length as usize).map(|body| (header, body)))
+    let record = window.bytes(offset, size as usize)?;
+    Ok(record.and_then(|record| record.get(HEADER_BYTES..)?.get(..header.length as usize)).map(|body| (header, body)))
 }
 
 /// Lays out the records of one batch for one write.
@@ -195,11 +204,6 @@ pub(crate) struct Link {
 impl Link {
     /// Before the first record.
     pub const START: Link = Link { crc: 0, batch: 0, complete: true };
-
-    /// Whether `header` is the record that follows.
-    pub fn admits(&self, header: &Header) -> bool {
-        header.previous == self.crc && header.batch == self.next_batch()
-    }
 
     /// The batch that the following record belongs to: the only one that can be torn.
     pub fn next_batch(&self) -> u64 {

@@ -15,6 +15,7 @@ use crate::error::WalError;
 use crate::hard_state::{self, HardStateFile};
 use crate::identity::{self, IdentityFile};
 use crate::inspect::Seen;
+use crate::mutants::mutant;
 use crate::options::{FreshIds, Options};
 use crate::reader::{Live, Shared};
 use crate::record::{Link, RecordKind, RecordWriter};
@@ -38,7 +39,7 @@ pub(crate) fn open(
         let bytes = options.segment_bytes;
         return Err(WalError::Invariant(format!("segments of {bytes} bytes, the least is {SEGMENT_BYTES_MIN}")));
     }
-    let directory = Directory::new(disk);
+    let directory = Directory::new(disk, options.planted());
     directory.lock()?;
     let names = directory.list()?;
     if !names.iter().any(|name| name == identity::NAME) {
@@ -97,7 +98,8 @@ pub(crate) fn find(
         Ok(())
     })?;
     // Each file says how far the others had come when it was last written: one that is behind has lost something.
-    let log_batch = hard_state.log_batch().max(identity.log_batch);
+    let ignored = mutant!(directory.planted, SyncedBatchIgnored);
+    let log_batch = if ignored { 0 } else { hard_state.log_batch().max(identity.log_batch) };
     if end.link.complete_batch() < log_batch {
         let name = segments.get(end.at).map_or("", |segment| segment.file.name());
         let what = format!("the log ends with batch {}, but batch {log_batch} was synced", end.link.complete_batch());
@@ -120,7 +122,7 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
     for (at, segment) in segments.iter().enumerate() {
         let file = &segment.file;
         let from = if at == end.at { end.offset } else { 0 };
-        if end.torn.contains(&at) {
+        if end.torn.contains(&at) && !mutant!(directory.planted, TornTailKept) {
             sometimes(Situation::TornTailCut);
             file.write_zeros(from, segment.length)?;
             file.sync()?;
@@ -142,7 +144,7 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
     let Some(current) = current else {
         return Err(WalError::Invariant("the log ends in no segment".to_owned()));
     };
-    if !is_recovery_sync_skipped(&options) {
+    if !mutant!(directory.planted, RecoverySyncSkipped) {
         hard_state.file().sync()?;
         for segment in kept {
             segment.file.sync()?;
@@ -175,16 +177,6 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
     wal.close_torn_batch()?;
     wal.write_identity()?;
     Ok((wal, recovered))
-}
-
-#[cfg(feature = "mutants")]
-fn is_recovery_sync_skipped(options: &Options) -> bool {
-    options.mutant == Some(slimcluster_core::mutants::Mutant::RecoverySyncSkipped)
-}
-
-#[cfg(not(feature = "mutants"))]
-fn is_recovery_sync_skipped(_: &Options) -> bool {
-    false
 }
 
 /// Makes a new store. The identity comes last: as soon as it is there, everything else is.

@@ -9,6 +9,7 @@ use slimcluster_core::{GroupId, Index};
 
 use crate::error::WalError;
 use crate::index::{Location, RunIndex};
+use crate::mutants::mutant;
 use crate::record::RecordKind;
 use crate::scan::Found;
 use crate::segment::Checkpoint;
@@ -68,7 +69,11 @@ impl Replay {
                     first: run.first(),
                     last: run.last(),
                 });
-                self.tail.splice(run);
+                if mutant!(found.file.planted, SpliceDoesNotCut) {
+                    self.tail.runs.push_back(run);
+                } else {
+                    self.tail.splice(run);
+                }
             }
             RecordKind::Relocated => return damaged("a relocated run, which this build does not write".to_owned()),
         }

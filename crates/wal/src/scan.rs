@@ -7,6 +7,7 @@ use slimcluster_core::types::StoreId;
 
 use crate::device::{Directory, StoreFile, Window};
 use crate::error::WalError;
+use crate::mutants::mutant;
 use crate::record::{self, ALIGNMENT, Header, Link, RecordKind};
 use crate::segment;
 
@@ -96,7 +97,8 @@ pub(crate) fn log(
     for (at, segment) in segments.iter().enumerate().skip(end.at) {
         let from = if at == end.at { end.offset } else { 0 };
         let torn = end.link.next_batch();
-        let mut is_later = |header: &Header| header.store == store && header.batch > torn;
+        let blind = mutant!(directory.planted, DamageTakenForTorn);
+        let mut is_later = |header: &Header| header.store == store && header.batch > torn && !blind;
         let rest = search(segment, from, &mut is_later)?;
         if let Some(later) = rest.found {
             let ending = &segments.get(end.at).map_or(segment, |segment| segment).file;
@@ -132,7 +134,10 @@ fn segment_records(
     let mut offset = start;
     loop {
         let record = record::read(window, offset)?.filter(|(header, _)| {
-            header.store == head.store && header.use_number == head.use_number && link.admits(header)
+            let is_of_this_use =
+                header.use_number == head.use_number || mutant!(segment.file.planted, UseNumberNotChecked);
+            let is_linked = header.previous == link.crc || mutant!(segment.file.planted, LinkNotChecked);
+            header.store == head.store && is_of_this_use && is_linked && header.batch == link.next_batch()
         });
         let Some((header, body)) = record else {
             break;

@@ -10,6 +10,7 @@ use crate::device::{Directory, StoreFile, is_out_of_space};
 use crate::hard_state::HardStateFile;
 use crate::identity::IdentityFile;
 use crate::index::Location;
+use crate::mutants::mutant;
 use crate::reader::Shared;
 use crate::record::{self, Link, RecordKind, RecordWriter};
 use crate::segment::{self, Checkpoint};
@@ -128,6 +129,9 @@ impl Wal {
         if !self.parts.needs_idle_record {
             return Ok(());
         }
+        if mutant!(self.parts.directory.planted, IdleRecordSkipped) {
+            return Ok(());
+        }
         let result = self.append(&[Body::Empty], None);
         match self.poison_on_error(result) {
             Err(error) if error.is_retryable() => Ok(()),
@@ -234,7 +238,7 @@ impl Wal {
 
     /// Ends a batch of which recovery found only the beginning, so that the next one has a number of its own.
     pub(crate) fn close_torn_batch(&mut self) -> Result<(), WalError> {
-        if self.parts.link.complete {
+        if self.parts.link.complete || mutant!(self.parts.directory.planted, TornBatchNotClosed) {
             return Ok(());
         }
         self.append(&[Body::Empty], None)
@@ -242,6 +246,10 @@ impl Wal {
 
     /// Writes the hard state, if it changes, and then one batch of records, each synced before the next step.
     fn append(&mut self, bodies: &[Body<'_>], hard_state: Option<HardState>) -> Result<(), WalError> {
+        if mutant!(self.parts.directory.planted, HardStateAfterRecords) && !bodies.is_empty() {
+            self.append(bodies, None)?;
+            return self.append(&[], hard_state);
+        }
         // First of all the room: when there is none, nothing has happened yet.
         let size = bodies.iter().map(|body| record::size_of_record(body.len())).sum();
         let room = if bodies.is_empty() { Room::Current } else { self.make_room(size)? };
@@ -384,7 +392,9 @@ impl Wal {
             file.sync()?;
         }
         if is_new {
-            parts.directory.sync()?;
+            if !mutant!(parts.directory.planted, SegmentNameNotSynced) {
+                parts.directory.sync()?;
+            }
             parts.shared.live.write().unwrap_or_else(PoisonError::into_inner).files.insert(number, file.clone());
         }
         parts.next = Some(Next { number, file, zeroed: zeroed.max(goal) });
