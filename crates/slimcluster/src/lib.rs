@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`ClusterBuilder`] (how a node is described), [`Cluster`] (the running node), [`Replicated`] (state), [`Error`] and its
 //! kin (what happened to an operation that did not end well), [`status`] and [`events`] (what a node tells), then the plug-ins: [`transport`],
-//! [`storage`], [`discovery`]. The private module `driver` is the loop that owns sockets, threads and the pure core.
+//! [`storage`], [`discovery`]. The module `contract`, behind the feature of that name, holds what plug-ins must do, as suites for their tests.
+//! The private module `driver` is the loop that owns sockets, threads and the pure core.
 
 mod builder;
 mod cluster;
@@ -14,6 +15,8 @@ mod membership;
 mod replicated;
 mod serialization;
 
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod discovery;
 pub mod events;
 #[cfg(feature = "http")]

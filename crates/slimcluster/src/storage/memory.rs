@@ -47,14 +47,43 @@ impl Storage for Memory {
 }
 
 /// The runs by their first index.
-// Invariant: the runs are contiguous and do not overlap.
+// Invariant: the runs are contiguous, do not overlap, begin behind the base of `summary` and end with it.
 #[derive(Default)]
 struct Log {
     runs: BTreeMap<Index, Run>,
     bytes: usize,
+    summary: LogSummary,
+    /// The first failure: nothing is taken or given out any more (rule 2).
+    failed: Option<String>,
 }
 
 impl Log {
+    /// Executes one write; says what is wrong with it if no correct caller asks for it.
+    fn execute(&mut self, write: &Write) -> Result<(), String> {
+        if write.group != GroupId::DEFAULT {
+            return Err(format!("a write of group {}", write.group));
+        }
+        if let Some(identity) = &write.identity {
+            let founding = identity.phase.founding_log(GroupId::DEFAULT);
+            if (founding.base(), founding.base_chain()) != (self.summary.base(), self.summary.base_chain()) {
+                if !self.runs.is_empty() {
+                    return Err("a new beginning for a log that is not empty".to_owned());
+                }
+                self.summary = founding;
+            }
+        }
+        for run in &write.runs {
+            self.summary.splice(run).map_err(|error| error.to_string())?;
+            self.splice(run.clone());
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        let refuse = |reason: &String| Err(StorageError::Failed(format!("the storage in memory has stopped: {reason}")));
+        self.failed.as_ref().map_or(Ok(()), refuse)
+    }
+
     /// Cuts off what stands at `run.first()` and behind, then adds the run.
     fn splice(&mut self, run: Run) {
         let first = run.first();
@@ -76,9 +105,13 @@ impl Log {
         self.runs.insert(run.first(), run);
     }
 
+    /// As [`StorageReader::fetch`]; nothing if `first` is not in the log.
     fn read(&self, first: Index, last: Index, bytes_max: usize) -> Vec<Run> {
-        let start = self.runs.range(..=first).next_back().map_or(first, |(at, _)| *at);
         let mut runs = Vec::new();
+        let Some((&start, _)) = self.runs.range(..=first).next_back() else { return runs };
+        if first > last || first > self.summary.last().index {
+            return runs;
+        }
         let mut left = bytes_max;
         for run in self.runs.range(start..=last).map(|(_, run)| run) {
             let Some(run) = run.slice(run.first().max(first), run.last().min(last)) else { continue };
@@ -101,8 +134,12 @@ struct Writer(Arc<RwLock<Log>>);
 impl StorageWriter for Writer {
     fn write(&mut self, batch: &[Write]) -> Result<(), StorageError> {
         let mut log = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for run in batch.iter().flat_map(|write| &write.runs) {
-            log.splice(run.clone());
+        log.check()?;
+        for write in batch {
+            if let Err(reason) = log.execute(write) {
+                log.failed = Some(reason);
+                return log.check();
+            }
         }
         Ok(())
     }
@@ -123,6 +160,8 @@ struct Reader(Arc<RwLock<Log>>);
 impl StorageReader for Reader {
     fn fetch(&self, group: GroupId, first: Index, last: Index, bytes_max: usize) -> Result<Fetched, StorageError> {
         let log = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(Fetched { group, first, runs: log.read(first, last, bytes_max) })
+        log.check()?;
+        let runs = if group == GroupId::DEFAULT { log.read(first, last, bytes_max) } else { Vec::new() };
+        Ok(Fetched { group, first, runs })
     }
 }

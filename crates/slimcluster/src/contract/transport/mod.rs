@@ -1,0 +1,1 @@
+//! What every [`Transport`](crate::Transport) must do.
