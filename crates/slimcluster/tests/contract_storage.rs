@@ -85,6 +85,7 @@ fn each_case_catches_a_storage_that_breaks_it() {
         let report = shelf(Some(flaw)).only(case).report();
         assert_eq!(report.breached(), [case], "{flaw:?}: {report}");
     }
-    let uncaught: Vec<&str> = sound.names().into_iter().filter(|name| caught_by.iter().all(|(_, case)| case != name)).collect();
+    let uncaught: Vec<&str> =
+        sound.names().into_iter().filter(|name| caught_by.iter().all(|(_, case)| case != name)).collect();
     assert!(uncaught.is_empty(), "nothing shows that these cases can fail: {uncaught:?}");
 }

@@ -12,7 +12,8 @@ pub const CODEC_JSON: u8 = 2;
 pub const CODEC_USER_MIN: u8 = 128;
 
 /// Turns commands of type `C` into bytes and back. Stateless: every node must read what any other wrote, for as long as it stands
-/// in a log.
+/// in a log. Deterministic: equal commands have equal bytes, wherever and however often they are encoded, because replicas are compared by
+/// the hash of their bytes.
 pub trait Codec<C>: Send + Sync + 'static {
     /// Names the codec in the log; [`CODEC_USER_MIN`] or above for a user's own.
     fn id(&self) -> u8;
@@ -20,7 +21,8 @@ pub trait Codec<C>: Send + Sync + 'static {
     /// The bytes of `command`.
     fn encode(&self, command: &C) -> Result<Bytes, CodecError>;
 
-    /// The command that `bytes` hold.
+    /// The command that `bytes` hold. They may be anything that a member of the cluster has written: what is no command, or one that this
+    /// build does not know, is an error, never a panic, a guess, or memory that the bytes themselves do not justify.
     fn decode(&self, bytes: &[u8]) -> Result<C, CodecError>;
 }
 

@@ -138,7 +138,10 @@ impl<C: PartialEq + Debug + Send + Sync + 'static> CodecContract<C> {
     /// # Panics
     /// If there is no sample: a codec of which nothing is asked must not pass.
     pub fn report(self) -> Report {
-        assert!(!self.bench.samples.is_empty(), "the contract of a codec needs samples: give it one of each kind of command");
+        assert!(
+            !self.bench.samples.is_empty(),
+            "the contract of a codec needs samples: give it one of each kind of command"
+        );
         case::run("codec", self.bench.seed, cases(), self.bench, self.only.as_deref())
     }
 }
@@ -261,7 +264,8 @@ fn a_codec_has_no_state<C: Command>(bench: &Bench<C>) -> Verdict {
     };
     read_all(&*other)?;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..REPEATS).try_for_each(|_| read_all(&*codec)))).collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..REPEATS).try_for_each(|_| read_all(&*codec)))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Verdict>| {
             thread.join().unwrap_or_else(|panic| Err(breach("no panic", case::message_of(&*panic))))
         };
@@ -296,7 +300,8 @@ fn what_can_be_read_can_be_written<C: Command>(bench: &Bench<C>) -> Verdict {
     for_garbage(bench, |codec, bytes| {
         let Ok(command) = codec.decode(bytes) else { return Ok(()) };
         let written = encode(codec, &command)?;
-        let again = codec.decode(&written).map_err(|error| breach(format!("{} is read again", short(&command)), error))?;
+        let again =
+            codec.decode(&written).map_err(|error| breach(format!("{} is read again", short(&command)), error))?;
         equal(&format!("{} written again", short(&command)), &encode(codec, &again)?, &written)
     })
 }
@@ -333,7 +338,8 @@ fn what_later_releases_write_is_refused<C: Command>(bench: &Bench<C>) -> Verdict
 fn for_garbage<C: Command>(bench: &Bench<C>, ask: impl Fn(&dyn Codec<C>, &[u8]) -> Verdict) -> Verdict {
     let (codec, mut random) = ((bench.make)(), Random::new(bench.seed));
     let ask = |bytes: &[u8]| {
-        ask(&*codec, bytes).map_err(|Breach { expected, seen }| breach(expected, format!("{seen}, for {}", short(&bytes))))
+        ask(&*codec, bytes)
+            .map_err(|Breach { expected, seen }| breach(expected, format!("{seen}, for {}", short(&bytes))))
     };
     ask(&[])?;
     let written = bench.samples.iter().map(|sample| encode(&*codec, sample)).collect::<Result<Vec<Bytes>, _>>()?;

@@ -24,4 +24,4 @@ mod transport;
 pub use case::{Breach, Finding, Report};
 pub use codec::{CodecContract, codec};
 pub use storage::{Fault, Inject, StorageContract, storage};
-
+pub use transport::{TransportContract, transport};

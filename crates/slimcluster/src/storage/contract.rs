@@ -45,7 +45,8 @@ pub struct Opened {
 
 /// The writing end; it lives on a thread of its own.
 pub trait StorageWriter: Send {
-    /// Executes the batch in order. When it returns, all of it is kept as [`Storage::durability`] promises.
+    /// Executes the batch in order, term and vote of a batch before its runs. When it returns, all of it is kept as [`Storage::durability`]
+    /// promises. A run that would leave a hole in the log is refused with [`StorageError::Failed`].
     ///
     /// # Errors
     /// [`StorageError::Full`]: nothing was written, and the same batch is tried again later. [`StorageError::Failed`]: nothing is known
@@ -85,7 +86,8 @@ pub trait StorageWriter: Send {
 
 /// The reading end.
 pub trait StorageReader: Send + Sync {
-    /// Reads contiguous runs from `first` on, to `last` at most; stops after `bytes_max` bytes, but not before one entry.
+    /// Reads contiguous runs from `first` on, to `last` at most; stops after `bytes_max` bytes, but not before one entry. Nothing, and no
+    /// error, where `first` is not in the log, `last` is before it, or the group is another.
     ///
     /// # Errors
     /// The entries cannot be read back; the node stops its consensus.

@@ -80,7 +80,8 @@ impl Log {
     }
 
     fn check(&self) -> Result<(), StorageError> {
-        let refuse = |reason: &String| Err(StorageError::Failed(format!("the storage in memory has stopped: {reason}")));
+        let refuse =
+            |reason: &String| Err(StorageError::Failed(format!("the storage in memory has stopped: {reason}")));
         self.failed.as_ref().map_or(Ok(()), refuse)
     }
 

@@ -56,7 +56,11 @@ pub(super) fn a_failed_write_stops_the_storage(bench: &Bench) -> Verdict {
         for run in trial.expected.runs.clone() {
             let fetched = trial.reader()?.fetch(run.group(), run.first(), run.last(), usize::MAX);
             let fetched = fetched.map_err(|error| breach("what was acknowledged is read after a restart", error))?;
-            holds(fetched.runs == [run], "what was acknowledged is found after a restart", format!("{:?}", fetched.runs))?;
+            holds(
+                fetched.runs == [run],
+                "what was acknowledged is found after a restart",
+                format!("{:?}", fetched.runs),
+            )?;
         }
         Ok(())
     })

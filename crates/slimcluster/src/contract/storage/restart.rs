@@ -104,7 +104,7 @@ pub(super) fn each_phase_survives(bench: &Bench) -> Verdict {
     trial.restart()?;
     // Rule 24: gives the promise up under a new id, and promises again.
     trial.expected.identity.abandoned.push(Abandoned { node: trial.options.node, set: vec![NodeId(7)] });
-    trial.expected.identity.node = NodeId(0xa11ce2 << 64);
+    trial.expected.identity.node = NodeId(0xa11ce002 << 96);
     let fresh = trial.becoming(Phase::Fresh);
     trial.write(&[fresh])?;
     trial.restart()?;
@@ -139,7 +139,13 @@ pub(super) fn the_peers_are_remembered(bench: &Bench) -> Verdict {
     let mut trial = Trial::new(bench, "the_peers_are_remembered")?;
     let peer = |id, address: &str| {
         let address = address.parse().map_err(|_| breach("the suite knows addresses", address))?;
-        Ok(KnownPeer { id: NodeId(id), name: "n".to_owned(), address, generation: Generation(4), nonce: Nonce(u64::MAX) })
+        Ok(KnownPeer {
+            id: NodeId(id),
+            name: "n".to_owned(),
+            address,
+            generation: Generation(4),
+            nonce: Nonce(u64::MAX),
+        })
     };
     let peers = vec![peer(1, "127.0.0.1:5")?, peer(u128::MAX, "[::1]:60001")?];
     for list in [&peers[..], &peers[1..], &[]] {

@@ -52,8 +52,11 @@ impl Trial {
     }
 
     fn of(storage: Box<dyn Storage>) -> Result<Trial, Breach> {
-        let options =
-            OpenOptions { cluster_id: CLUSTER_ID.to_owned(), node: NodeId(0xa11ce << 64), store: StoreId(0x5708 << 64) };
+        let options = OpenOptions {
+            cluster_id: CLUSTER_ID.to_owned(),
+            node: NodeId(0xa11ce000 << 96),
+            store: StoreId(0x57080000 << 96),
+        };
         let expected = Expected::fresh(&options);
         let mut trial = Trial { storage, options, expected, ends: None, seq: WriteSeq(0) };
         trial.open()?;
