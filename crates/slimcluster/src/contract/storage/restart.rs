@@ -147,7 +147,7 @@ pub(super) fn the_peers_are_remembered(bench: &Bench) -> Verdict {
             nonce: Nonce(u64::MAX),
         })
     };
-    let peers = vec![peer(1, "127.0.0.1:5")?, peer(u128::MAX, "[::1]:60001")?];
+    let peers = [peer(1, "127.0.0.1:5")?, peer(u128::MAX, "[::1]:60001")?];
     for list in [&peers[..], &peers[1..], &[]] {
         trial.writer()?.remember_peers(list).map_err(|error| breach("the peers are kept", error))?;
         trial.append(&[b"meanwhile"])?;

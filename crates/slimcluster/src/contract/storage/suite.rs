@@ -29,12 +29,13 @@ pub struct StorageContract {
 
 /// What the cases are given.
 pub(super) struct Bench {
-    pub make: Box<dyn Fn(&str) -> Box<dyn Storage> + Send + Sync>,
+    pub make: Box<Make>,
     pub faulty: Option<Box<MakeFaulty>>,
     pub durability: Durability,
     pub seed: u64,
 }
 
+type Make = dyn Fn(&str) -> Box<dyn Storage> + Send + Sync;
 type MakeFaulty = dyn Fn(&str) -> (Box<dyn Storage>, Inject) + Send + Sync;
 
 /// The contract of the storages that `make` makes. Each call gets a name that no other call gets and must give a storage that nobody has opened yet;
@@ -49,7 +50,7 @@ type MakeFaulty = dyn Fn(&str) -> (Box<dyn Storage>, Inject) + Send + Sync;
 /// ```
 pub fn storage<S: Storage>(make: impl Fn(&str) -> S + Send + Sync + 'static) -> StorageContract {
     let durability = make("durability").durability();
-    let make: Box<dyn Fn(&str) -> Box<dyn Storage> + Send + Sync> = Box::new(move |name| Box::new(make(name)));
+    let make: Box<Make> = Box::new(move |name| Box::new(make(name)));
     StorageContract { bench: Bench { make, faulty: None, durability, seed: SEED_DEFAULT }, only: None }
 }
 

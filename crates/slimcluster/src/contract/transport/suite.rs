@@ -18,11 +18,13 @@ pub struct TransportContract {
 
 /// What the cases are given.
 pub(super) struct Bench {
-    make: Box<dyn Fn(u16) -> Box<dyn Bind> + Send + Sync>,
+    make: Box<Make>,
     next: AtomicU16,
     pub options: BindOptions,
     pub seed: u64,
 }
+
+type Make = dyn Fn(u16) -> Box<dyn Bind> + Send + Sync;
 
 /// A transport of any type.
 pub(super) trait Bind: Send + Sync {
@@ -50,7 +52,7 @@ impl<T: Transport> Bind for T {
 /// contract::transport(move |node| network.port(node)).check();
 /// ```
 pub fn transport<T: Transport>(make: impl Fn(u16) -> T + Send + Sync + 'static) -> TransportContract {
-    let make: Box<dyn Fn(u16) -> Box<dyn Bind> + Send + Sync> = Box::new(move |node| Box::new(make(node)));
+    let make: Box<Make> = Box::new(move |node| Box::new(make(node)));
     let bench = Bench { make, next: AtomicU16::new(1), options: BindOptions::default(), seed: SEED_DEFAULT };
     TransportContract { bench, only: None }
 }
