@@ -14,6 +14,7 @@
 //! it is achieved.
 
 pub mod audit;
+pub mod budget;
 pub mod checkers;
 pub mod client;
 pub mod core_time;
