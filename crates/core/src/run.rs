@@ -209,6 +209,14 @@ impl Run {
         Some(self.entries().take(count).fold(self.header.chain, |chain, entry| entry.chain(&self.header, chain)))
     }
 
+    /// The hash of everything up to and including each entry, in order.
+    pub fn chains(&self) -> impl Iterator<Item = (Index, u64)> + '_ {
+        self.entries().scan(self.header.chain, |chain, entry| {
+            *chain = entry.chain(&self.header, *chain);
+            Some((entry.index, *chain))
+        })
+    }
+
     /// The sessions' shares of the run, in order; empty unless the run holds commands.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks

@@ -136,7 +136,7 @@ impl World {
     fn left_out(&self) -> Vec<bool> {
         let rafts = self.places.iter().flat_map(|place| &place.process).filter_map(|process| process.node.raft());
         let voters: Vec<NodeId> = rafts.flat_map(|raft| raft.configuration().voters()).collect();
-        let left_out: Vec<bool> = self.stores.iter().map(|store| store.is_left_out(&voters)).collect();
+        let left_out: Vec<bool> = self.checkers.stores.iter().map(|store| store.is_left_out(&voters)).collect();
         let count = left_out.iter().filter(|left_out| **left_out).count();
         if count * 2 < left_out.len() { left_out } else { vec![false; left_out.len()] }
     }
@@ -157,12 +157,7 @@ impl World {
             if let Some(process) = &self.places[place].process {
                 self.workload.audit(process.endpoint)?;
             }
-            if let Some((index, chain)) = self.commitment.acknowledged()
-                && !self.stores[place].accepted_log().holds(index, chain)
-            {
-                let detail = format!("entry {index} was acknowledged and is not in the log of n{}", place + 1);
-                return Err(Violation::of("durability", detail));
-            }
+            self.checkers.audit(place)?;
         }
         self.workload.finish()
     }
@@ -194,7 +189,7 @@ impl World {
     /// Each node, in one line.
     pub(crate) fn describe_nodes(&self) -> Vec<String> {
         let describe = |(at, place): (usize, &Place)| {
-            let store = &self.stores[at];
+            let store = &self.checkers.stores[at];
             let (durable, accepted) = (store.durable_log().last().0, store.accepted_log().last().0);
             let disk = format!("log to {accepted}, durable to {durable}, {:?}", store.durable_hard_state());
             match &place.process {

@@ -3,7 +3,7 @@
 use slimcluster_core::node::io::{Event as NodeEvent, Input, Output};
 use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Fetched;
-use slimcluster_core::{NodeId, Run, WallTime, raft};
+use slimcluster_core::{Run, WallTime, raft};
 
 use crate::checkers::{Verdict, Violation};
 use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
@@ -71,26 +71,14 @@ impl World {
 
     /// What can be seen of the node from outside after each step.
     fn observe(&mut self, endpoint: Endpoint) -> Verdict {
-        let World { places, stores, elections, commitment, stats, .. } = self;
+        let World { places, checkers, stats, .. } = self;
         let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
         let Some(raft) = process.node.raft() else { return Ok(()) };
-        let (term, commit, node) = (raft.term(), raft.commit_index(), raft.id());
-        let leads = raft.role() == raft::Role::Leader;
-        let log = stores[endpoint.place].accepted_log();
-        if leads && process.leads != Some(term) {
+        if checkers.on_step(endpoint, raft)? {
             stats.elections += 1;
             sometimes(Situation::LeaderElected);
-            elections.on_leader(node, term)?;
-            commitment.on_elected(node, term, log)?;
-        } else if leads && commit > process.commit {
-            commitment.on_leader_commit(term, commit, log)?;
         }
-        if commit < process.commit {
-            let detail = format!("node {node:?} moved it from {} back to {commit}", process.commit);
-            return Err(Violation::of("rising commit index", detail));
-        }
-        process.leads = leads.then_some(term);
-        process.commit = commit;
+        process.leads = (raft.role() == raft::Role::Leader).then(|| raft.term());
         Ok(())
     }
 
@@ -112,17 +100,15 @@ impl World {
             Output::Announce(_) => {}
             Output::Connect { link, to } => self.network.connect(now, endpoint, link, to),
             Output::Frame { link, bytes, .. } => {
-                let receiver = self.network.other_end(endpoint, link);
-                self.check_frame(endpoint, receiver, &bytes)?;
+                self.check_frame(endpoint, link, &bytes)?;
                 self.network.send_frame(now, endpoint, link, bytes);
             }
             Output::Close(link) => self.network.close(now, endpoint, link),
             Output::Write(write) => {
-                for run in &write.runs {
-                    self.log_matching.on_run(run)?;
-                }
-                self.stores[endpoint.place].on_write(&write)?;
-                if let Some(process) = self.process(endpoint) {
+                let World { places, checkers, .. } = self;
+                if let Some(process) = places[endpoint.place].process.as_mut() {
+                    let leads = process.node.raft().filter(|raft| raft.role() == raft::Role::Leader);
+                    checkers.on_write(endpoint.place, leads.map(raft::Raft::term), &write)?;
                     process.write_queue.push(write);
                 }
                 self.start_writing(endpoint);
@@ -139,6 +125,7 @@ impl World {
                 if let Some(process) = self.process(endpoint) {
                     process.host.change_owner(node, generation);
                 }
+                self.checkers.on_renamed(endpoint, node)?;
             }
             Output::RememberPeers(peers) => {
                 if let Some(process) = self.process(endpoint) {
@@ -160,14 +147,11 @@ impl World {
     }
 
     fn on_apply(&mut self, endpoint: Endpoint, runs: Vec<Run>) -> Verdict {
-        let World { places, stores, commitment, .. } = self;
+        let World { places, checkers, .. } = self;
         let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
         let Some(raft) = process.node.raft() else { return Ok(()) };
-        let voters: Vec<NodeId> = raft.configuration().voters().collect();
-        for run in &runs {
-            commitment.on_apply(raft.id(), raft.term(), process.next_apply, run, &voters, stores)?;
-            process.next_apply = run.last().next();
-        }
+        checkers.on_apply(endpoint.place, raft, process.next_apply, &runs)?;
+        process.next_apply = runs.last().map_or(process.next_apply, |run| run.last().next());
         process.host.apply(runs);
         self.start_applying(endpoint);
         Ok(())

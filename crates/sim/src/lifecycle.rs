@@ -82,7 +82,7 @@ impl World {
         self.trace.event(self.now, [12, place as u64, last.index.0], || {
             format!("n{} starts: generation {}, log to {last}, {:?}", place + 1, identity.generation, identity.phase)
         });
-        self.stores[place].on_opened(recovered)?;
+        self.checkers.on_opened(endpoint, recovered)?;
         let mut host = Host::new(identity.node, identity.generation);
         #[cfg(feature = "mutants")]
         {
@@ -92,7 +92,8 @@ impl World {
         let options = self.node_options(place);
         let broken = |reason: String| Violation::of("recovery", format!("n{}: {reason}", place + 1));
         let name = self.workload.machine_name().to_owned();
-        host.register(&name, self.workload.start(endpoint)).map_err(|error| broken(error.to_string()))?;
+        let machine = self.checkers.watch(endpoint, self.workload.start(endpoint));
+        host.register(&name, machine).map_err(|error| broken(error.to_string()))?;
         let mut process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed).map_err(broken)?;
         process.inbox.push_back(Input::Register { name });
         self.places[place].process = Some(process);
@@ -143,6 +144,7 @@ impl World {
         if let Some(process) = self.places[place].process.take() {
             self.forget_requests(&process);
             self.workload.end(process.endpoint);
+            self.checkers.on_ended(process.endpoint);
         }
         if power_loss {
             self.places[place].disk.power_loss();

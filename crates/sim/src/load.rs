@@ -1,7 +1,8 @@
 //! What the clients do, and what they are told.
 
 use slimcluster_core::node::io::{Input, Outcome, Refused, RequestId, Submit};
-use slimcluster_core::{Index, NodeId};
+use slimcluster_core::storage::Reply;
+use slimcluster_core::{CommandId, Index, NodeId};
 
 use crate::audit::Phase;
 use crate::checkers::{Verdict, Violation};
@@ -73,8 +74,8 @@ impl World {
             return Err(Violation::of("one outcome", format!("a second or unasked outcome of request {}", request.0)));
         };
         match outcome {
-            Outcome::Committed { index, reply, .. } => {
-                self.check_acknowledged(endpoint, index)?;
+            Outcome::Committed { id, index, reply } => {
+                self.check_acknowledged(endpoint, (id, index), &reply)?;
                 self.workload.on_committed(self.now, operation.id, index, &reply)?;
                 self.stats.acknowledged += 1;
                 self.note_fresh(endpoint, operation.began);
@@ -99,14 +100,14 @@ impl World {
         Ok(())
     }
 
-    fn check_acknowledged(&mut self, endpoint: Endpoint, index: Index) -> Verdict {
-        let World { places, stores, commitment, .. } = self;
+    fn check_acknowledged(&mut self, endpoint: Endpoint, command: (CommandId, Index), reply: &Reply) -> Verdict {
+        let World { places, checkers, now, .. } = self;
         let Some(raft) = places[endpoint.place].process.as_ref().and_then(|process| process.node.raft()) else {
             return Ok(());
         };
         let voters: Vec<NodeId> = raft.configuration().voters().collect();
-        let chain = commitment.on_acknowledged(index, &voters, stores)?;
-        self.check_media(index, chain, &voters)
+        let chain = checkers.on_acknowledged((*now, endpoint.place), &voters, command, reply)?;
+        self.check_media(command.1, chain, &voters)
     }
 
     /// The node has a read index, or none.
@@ -116,6 +117,10 @@ impl World {
         request: RequestId,
         index: Result<Index, Refused>,
     ) -> Verdict {
+        let began = self.process(endpoint).and_then(|process| process.requests.get(&request)).map(|read| read.began);
+        if let (Some(began), Ok(index)) = (began, index) {
+            self.checkers.on_read_index(endpoint.place, began, index)?;
+        }
         let Some(process) = self.process(endpoint) else { return Ok(()) };
         match index {
             Ok(index) if index > process.host.applied() => {
@@ -139,6 +144,8 @@ impl World {
         let Some(operation) = process.requests.remove(&request) else {
             return Err(Violation::of("one outcome", format!("a second or unasked answer to read {}", request.0)));
         };
+        let applied = process.host.applied();
+        self.checkers.on_read(self.now, endpoint.place, applied)?;
         self.workload.on_read(self.now, operation.id, endpoint)?;
         self.stats.reads += 1;
         self.finish(operation);

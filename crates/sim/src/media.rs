@@ -20,7 +20,7 @@ impl World {
         }
         self.stats.media_checks += 1;
         let holds = |place: &usize| {
-            self.stores[*place].node().is_some_and(|node| voters.contains(&node))
+            self.checkers.stores[*place].node().is_some_and(|node| voters.contains(&node))
                 && self.medium_holds(*place, index, chain)
         };
         let count = (0..self.swarm.nodes).filter(holds).count();

@@ -70,8 +70,6 @@ pub struct Process {
     observed: Option<Observed>,
     /// It leads this term, as of the last step.
     pub leads: Option<slimcluster_core::Term>,
-    /// Its commit index, as of the last step.
-    pub commit: Index,
     /// Its storage failed, or it was told to stop: it only waits for its end.
     pub stopped: bool,
 }
@@ -113,7 +111,6 @@ impl Process {
             next_request: 1,
             observed: None,
             leads: None,
-            commit: Index(0),
             stopped: false,
         })
     }

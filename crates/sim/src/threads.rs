@@ -47,8 +47,7 @@ impl World {
             self.plan_start(place);
             return Ok(());
         }
-        let World { places, stores, .. } = self;
-        let store = &mut stores[place];
+        let World { places, checkers, .. } = self;
         let Some(process) = places[place].process.as_mut() else { return Ok(()) };
         process.is_writing = false;
         let batch = std::mem::take(&mut process.writing);
@@ -63,16 +62,9 @@ impl World {
             result = process.wal.remember_peers(&peers);
         }
         let space = process.wal.space();
-        let (node, number) = (store.node(), process.batches);
+        let number = process.batches;
         if let Some(seq) = written {
-            let hard_states = store.on_written(seq)?;
-            if let Some(node) = node {
-                for hard_state in hard_states {
-                    if let Some(candidate) = hard_state.vote {
-                        self.elections.on_vote(node, hard_state.term, candidate)?;
-                    }
-                }
-            }
+            checkers.on_written(place, seq)?;
             self.stats.writes += 1;
             self.deliver(endpoint, Input::Written(seq));
         }
@@ -124,9 +116,7 @@ impl World {
         let Some(process) = self.process(endpoint) else { return Ok(()) };
         match process.reader.fetch(wanted.group, wanted.first, last, bytes_max) {
             Ok(fetched) => {
-                for run in &fetched.runs {
-                    self.log_matching.on_run(run)?;
-                }
+                self.checkers.on_runs(endpoint.place, &fetched.runs)?;
                 self.deliver(endpoint, Input::Fetched(fetched));
                 Ok(())
             }
@@ -150,14 +140,12 @@ impl World {
 
     /// The apply thread has done a slice.
     pub(crate) fn on_slice(&mut self, endpoint: Endpoint) -> Verdict {
-        let World { places, workload, .. } = self;
+        let World { places, workload, checkers, .. } = self;
         let process = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint);
         let Some(process) = process else { return Ok(()) };
         process.applying = false;
         let Some(applied) = process.apply_slice(workload.machine_name()) else { return Ok(()) };
-        if let Some(waiting) = &applied.waiting {
-            return Err(Violation::of("apply goes on", format!("n{}: {waiting:?}", endpoint.place + 1)));
-        }
+        checkers.on_applied(endpoint, &applied)?;
         let (through, ready) = (applied.through, process.ready_reads());
         self.workload.on_applied(endpoint, &applied)?;
         self.trace.event(self.now, [11, endpoint.place as u64, through.0], || {

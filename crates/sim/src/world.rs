@@ -16,11 +16,7 @@ use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
 
 use crate::audit::Phase;
-use crate::checkers::commitment::Commitment;
-use crate::checkers::elections::Elections;
-use crate::checkers::log_matching::LogMatching;
-use crate::checkers::storage::Store;
-use crate::checkers::{Verdict, Violation};
+use crate::checkers::{Checkers, Verdict, Violation};
 use crate::client::Client;
 use crate::disk::SimDisk;
 use crate::faults::Undo;
@@ -170,17 +166,13 @@ pub struct World {
     pub stats: Stats,
     pub(crate) network: Network,
     pub(crate) places: Vec<Place>,
-    /// What is known of each disk, beside it: checkers compare them across places.
-    pub(crate) stores: Vec<Store>,
+    pub(crate) checkers: Checkers,
     pub(crate) clients: Vec<Client>,
     pub(crate) phase: Phase,
     /// When the phase began.
     pub(crate) phase_began: u64,
     /// Which places have acknowledged an append that began in the phase.
     pub(crate) fresh: Vec<bool>,
-    pub(crate) elections: Elections,
-    pub(crate) log_matching: LogMatching,
-    pub(crate) commitment: Commitment,
     pub(crate) workload: Box<dyn Workload>,
     heap: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -219,7 +211,7 @@ impl World {
             stats: Stats::default(),
             network,
             places,
-            stores: (0..swarm.nodes).map(|_| Store::default()).collect(),
+            checkers: Checkers::new(swarm.nodes),
             // One more per place for the audit.
             clients: (0..swarm.clients + swarm.nodes)
                 .map(|client| Client::new(stream(seed, Concern::Client, client as u64)))
@@ -227,9 +219,6 @@ impl World {
             phase: Phase::Faults,
             phase_began: 0,
             fresh: vec![false; swarm.nodes],
-            elections: Elections::default(),
-            log_matching: LogMatching::default(),
-            commitment: Commitment::default(),
             workload,
             heap: BinaryHeap::new(),
             sequence: 0,

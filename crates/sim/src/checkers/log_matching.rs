@@ -6,7 +6,7 @@ use slimcluster_core::{LogId, Run};
 
 use super::{Verdict, Violation};
 
-/// The history of every entry that any node ever accepted.
+/// The history of every entry that any node of a cluster ever accepted.
 #[derive(Debug, Default)]
 pub struct LogMatching {
     chains: BTreeMap<LogId, u64>,
@@ -14,16 +14,11 @@ pub struct LogMatching {
 
 /// The entries of a run, each with the hash of everything up to and including it.
 pub fn chained(run: &Run) -> impl Iterator<Item = (LogId, u64)> + '_ {
-    let only = run.count() == 1;
-    (run.first().0..=run.last().0).filter_map(move |index| {
-        let index = slimcluster_core::Index(index);
-        let chain = if only { Some(run.chain_end()) } else { run.chain_at(index) };
-        Some((LogId::new(run.term(), index), chain?))
-    })
+    run.chains().map(|(index, chain)| (LogId::new(run.term(), index), chain))
 }
 
 impl LogMatching {
-    /// A node accepted `run` into its log.
+    /// A node accepted `run` into its log, or read it back.
     pub fn on_run(&mut self, run: &Run) -> Verdict {
         for (id, chain) in chained(run) {
             let first = *self.chains.entry(id).or_insert(chain);
@@ -32,5 +27,20 @@ impl LogMatching {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::run;
+    use super::*;
+
+    #[test]
+    fn one_entry_with_two_histories_is_found() {
+        let mut log_matching = LogMatching::default();
+        log_matching.on_run(&run(2, 1, 7)).unwrap();
+        log_matching.on_run(&run(2, 1, 7)).unwrap();
+        log_matching.on_run(&run(2, 2, 8)).unwrap();
+        assert!(log_matching.on_run(&run(2, 1, 8)).is_err());
     }
 }

@@ -1,19 +1,60 @@
-//! The properties, one file each. Each checker sees what happens as it happens and keeps only what it must compare with later.
+//! The properties, one file each, with their numbers in the programme of verification. Each checker sees what happens as it
+//! happens and keeps only what it must compare with later; [`Checkers`] tells each what concerns it.
 //!
-//! * [`elections`]: at most one leader per term, at most one vote per node and term, across crashes.
-//! * [`log_matching`]: entries of equal index and term have the same history.
-//! * [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
-//! * [`commitment`]: what is committed stays committed, is held by a quorum's disks, and stands in every later leader's log.
-//! * [`registers`]: linearizability, exactly once, nothing acknowledged vanishes, nothing refused appears.
-//! * [`convergence`]: when the faults are over, the cluster works again, and all views of it agree.
+//! Raft:
+//! * R1 [`elections`]: at most one leader per term, at most one vote per node and term, across crashes.
+//! * R2 [`append_only`]: a leader only appends.
+//! * R3 [`log_matching`]: entries of equal index and term have the same history.
+//! * R4 [`committed`]: no two nodes apply different entries at one index.
+//! * R5 [`durability`]: what is acknowledged is on a quorum's disks and in every later leader's log.
+//! * R6 [`monotonic`]: terms, votes, commit and applied index never go back.
+//! * R7 [`commit_rule`]: by counting, only an entry of the leader's own term commits.
+//! * R9 [`reads`], and [`registers`] by what clients see: linearizability.
+//! * R10 [`answers`]: what a node says is true of its disk.
+//!
+//! State machines, over what a [`witness`] notes:
+//! * X1 [`exactly_once`]: at most one effect per command, and its owner is told of that one.
+//! * X2 [`poison`]: apply halts everywhere before a command that fails, and skips nothing.
+//! * X3 [`replicas`]: equal effects at equal applied index.
+//!
+//! Clusters:
+//! * C1 [`clusters`]: clusters never mix.
+//! * C2 [`identities`]: one live holder per node identity.
+//! * C3 [`amnesia`]: who has forgotten what it promised never votes.
+//!
+//! Storage: D1 [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
+//!
+//! The whole: L1 [`convergence`]: when the faults are over, the cluster works again, and all views of it agree.
+//!
+//! Deliberately absent: R8, at most one configuration change at a time and quorums that intersect. It comes with configuration
+//! changes.
 
-pub mod commitment;
+mod all;
+
+pub mod amnesia;
+pub mod answers;
+pub mod append_only;
+pub mod clusters;
+pub mod commit_rule;
+pub mod committed;
 pub mod convergence;
+pub mod durability;
 pub mod elections;
+pub mod exactly_once;
+pub mod identities;
 pub mod log_matching;
+pub mod monotonic;
+pub mod poison;
+pub mod reads;
 pub mod registers;
+pub mod replicas;
 pub mod storage;
+pub mod witness;
 
 mod violation;
 
+#[cfg(test)]
+mod sample;
+
+pub use all::Checkers;
 pub use violation::{Verdict, Violation};

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use slimcluster_core::storage::{Identity, Phase, Recovered, Write};
-use slimcluster_core::{Generation, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
+use slimcluster_core::{ClusterUuid, Generation, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
 
 use super::log_matching::chained;
 use super::{Verdict, Violation};
@@ -52,6 +52,14 @@ impl ShadowLog {
         match self.at(index) {
             Some(at) => self.entries.get(at).is_some_and(|entry| entry.1 == chain),
             None => index == self.base.index && chain == self.base_chain,
+        }
+    }
+
+    /// The hash of the history up to and including `index`.
+    pub fn chain_at(&self, index: Index) -> Option<u64> {
+        match self.at(index) {
+            Some(at) => self.entries.get(at).map(|entry| entry.1),
+            None => (index == self.base.index).then_some(self.base_chain),
         }
     }
 
@@ -206,6 +214,19 @@ impl Store {
         let Some(identity) = &self.accepted.identity else { return false };
         let joins = matches!(identity.phase, Phase::JoinOnly { .. });
         joins && identity.abandoned.iter().any(|abandoned| voters.contains(&abandoned.node))
+    }
+
+    /// The identity that the store called durable.
+    pub fn durable_identity(&self) -> Option<&Identity> {
+        self.durable.identity.as_ref()
+    }
+
+    /// The cluster that the node is part of, as it knows itself.
+    pub fn cluster(&self) -> Option<ClusterUuid> {
+        match self.accepted.identity.as_ref()?.phase {
+            Phase::Formed { uuid, .. } => Some(uuid),
+            _ => None,
+        }
     }
 
     /// Whose disk it is.

@@ -1,0 +1,312 @@
+//! All checkers of a world: one method per thing that happens, which tells everybody whom it concerns.
+
+use std::collections::BTreeMap;
+
+use slimcluster_core::machine::{Applied, Machine};
+use slimcluster_core::node::message::PeerMessage;
+use slimcluster_core::raft::{Message, Raft, Role};
+use slimcluster_core::storage::{Phase, Recovered, Write};
+use slimcluster_core::{ClusterUuid, CommandId, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
+
+use super::amnesia::Amnesia;
+use super::clusters::Clusters;
+use super::committed::CommittedLog;
+use super::durability::Durability;
+use super::elections::Elections;
+use super::exactly_once::ExactlyOnce;
+use super::identities::Identities;
+use super::log_matching::LogMatching;
+use super::monotonic::{Monotonic, Position};
+use super::poison::Poison;
+use super::reads::Reads;
+use super::replicas::Replicas;
+use super::storage::Store;
+use super::witness::{self, Effects, Witness};
+use super::{Verdict, Violation, answers, append_only, clusters, commit_rule, durability};
+use crate::network::Endpoint;
+
+/// All checkers of a world.
+#[derive(Debug)]
+pub struct Checkers {
+    /// What is known of each disk, by place.
+    pub stores: Vec<Store>,
+    /// What each place has seen of its present process.
+    seen: Vec<Seen>,
+    monotonic: Monotonic,
+    clusters: Clusters,
+    identities: Identities,
+    amnesia: Amnesia,
+    /// There is one; where there are more, each is judged by itself.
+    histories: BTreeMap<ClusterUuid, History>,
+}
+
+/// What is known of a process.
+#[derive(Debug, Default)]
+struct Seen {
+    /// It leads this term, as of its last step.
+    leads: Option<Term>,
+    commit: Index,
+    effects: Effects,
+}
+
+/// The history of one cluster.
+#[derive(Debug, Default)]
+struct History {
+    elections: Elections,
+    log_matching: LogMatching,
+    committed: CommittedLog,
+    durability: Durability,
+    reads: Reads,
+    exactly_once: ExactlyOnce,
+    poison: Poison,
+    replicas: Replicas,
+}
+
+impl Checkers {
+    /// The checkers of a world with so many places.
+    pub fn new(places: usize) -> Self {
+        Checkers {
+            stores: (0..places).map(|_| Store::default()).collect(),
+            seen: (0..places).map(|_| Seen::default()).collect(),
+            monotonic: Monotonic::default(),
+            clusters: Clusters::default(),
+            identities: Identities::default(),
+            amnesia: Amnesia::default(),
+            histories: BTreeMap::new(),
+        }
+    }
+
+    /// A process has opened its store.
+    pub fn on_opened(&mut self, endpoint: Endpoint, recovered: &Recovered) -> Verdict {
+        let Checkers { stores, seen, identities, amnesia, clusters, .. } = self;
+        let (store, identity) = (&mut stores[endpoint.place], &recovered.identity);
+        store.on_opened(recovered)?;
+        seen[endpoint.place] = Seen::default();
+        if let Phase::Formed { uuid, .. } = identity.phase {
+            clusters.on_member(identity.node, uuid)?;
+        }
+        amnesia.on_opened(identity.node, recovered.hard_state, store.accepted_log());
+        identities.on_live(endpoint, identity.node)
+    }
+
+    /// The state machine of a process, under observation.
+    pub fn watch(&mut self, endpoint: Endpoint, machine: Box<dyn Machine>) -> Box<dyn Machine> {
+        Box::new(Witness::new(machine, Effects::clone(&self.seen[endpoint.place].effects)))
+    }
+
+    /// The process has a new id.
+    pub fn on_renamed(&mut self, endpoint: Endpoint, node: NodeId) -> Verdict {
+        self.seen[endpoint.place].leads = None;
+        self.identities.on_live(endpoint, node)
+    }
+
+    /// The process has ended.
+    pub fn on_ended(&mut self, endpoint: Endpoint) {
+        self.seen[endpoint.place] = Seen::default();
+        self.identities.on_ended(endpoint);
+        for history in self.histories.values_mut() {
+            history.replicas.on_ended(endpoint);
+        }
+    }
+
+    /// The node wants this to be made durable. `leads`: it leads that term.
+    pub fn on_write(&mut self, place: usize, leads: Option<Term>, write: &Write) -> Verdict {
+        if let Some(identity) = &write.identity
+            && let Phase::Formed { uuid, .. } = identity.phase
+        {
+            self.clusters.on_member(identity.node, uuid)?;
+        }
+        let log = self.stores[place].accepted_log();
+        let mut end = None;
+        for run in &write.runs {
+            if let Some(term) = leads {
+                append_only::check(term, end.unwrap_or_else(|| log.last()), run)?;
+            }
+            let before = match end {
+                Some((LogId { index, .. }, chain)) if index.next() == run.first() => Some(chain),
+                _ => log.chain_at(run.first().prev()),
+            };
+            clusters::check_run(before, run)?;
+            end = Some((run.last_id(), run.chain_end()));
+        }
+        if !write.runs.is_empty() {
+            self.on_runs(place, &write.runs)?;
+        }
+        self.stores[place].on_write(write)
+    }
+
+    /// The node has these runs in its log.
+    pub fn on_runs(&mut self, place: usize, runs: &[Run]) -> Verdict {
+        let (history, _) = self.history(place)?;
+        runs.iter().try_for_each(|run| history.log_matching.on_run(run))
+    }
+
+    /// The store called everything up to `seq` durable.
+    pub fn on_written(&mut self, place: usize, seq: WriteSeq) -> Verdict {
+        let votes = self.stores[place].on_written(seq)?;
+        let Some(node) = self.stores[place].node() else { return Ok(()) };
+        for HardState { term, vote } in votes {
+            if let Some(candidate) = vote {
+                self.history(place)?.0.elections.on_vote(node, term, candidate)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process at `place`, which runs as `node`, says something to the process of a place that runs as another node, if it
+    /// still runs.
+    pub fn on_message(
+        &mut self,
+        (place, node): (usize, NodeId),
+        peer: Option<(usize, NodeId)>,
+        message: &PeerMessage,
+    ) -> Verdict {
+        let store = &self.stores[place];
+        if store.durable_identity().map(|identity| identity.node) != Some(node) {
+            // It has a new id, durably, and has not heard of it yet: what it says is said under the old one.
+            return Ok(());
+        }
+        answers::check(message, peer.map(|(_, node)| node), store)?;
+        let PeerMessage::Raft { message, .. } = message else { return Ok(()) };
+        self.monotonic.on_stated(node, message.term())?;
+        let is_formed = store.durable_identity().is_some_and(|own| matches!(own.phase, Phase::Formed { .. }));
+        match message {
+            Message::RequestVoteResponse(response) if response.granted => {
+                let Some((_, candidate)) = peer else { return Ok(()) };
+                self.clusters.check_answer(node, candidate)?;
+                let vote = HardState { term: response.term, vote: Some(candidate) };
+                self.amnesia.on_vote(node, is_formed, vote)?;
+                self.history(place)?.0.elections.on_vote(node, response.term, candidate)
+            }
+            Message::RequestVote(_) | Message::AppendEntries(_) => {
+                let vote = HardState { term: message.term(), vote: Some(node) };
+                self.amnesia.on_vote(node, is_formed, vote)
+            }
+            Message::AppendEntriesResponse(response) => {
+                let Some((leader, id)) = peer else { return Ok(()) };
+                self.clusters.check_answer(node, id)?;
+                if self.seen[leader].leads == Some(response.term) {
+                    answers::check_match(response, store, self.stores[leader].accepted_log())?;
+                }
+                let index = response.match_index;
+                match store.durable_log().chain_at(index) {
+                    Some(chain) => self.amnesia.on_acknowledged(node, is_formed, response.term, (index, chain)),
+                    None => Ok(()),
+                }
+            }
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVoteResponse(_)
+            | Message::Resign(_) => Ok(()),
+        }
+    }
+
+    /// What can be seen of a node after a step. Returns whether it has begun to lead since the last one.
+    pub fn on_step(&mut self, endpoint: Endpoint, raft: &Raft) -> Result<bool, Violation> {
+        let (place, node, term, commit) = (endpoint.place, raft.id(), raft.term(), raft.commit_index());
+        let position =
+            Position { hard_state: raft.hard_state(), last: raft.last().index, commit, applied: raft.applied_index() };
+        self.monotonic.on_step(endpoint, node, position)?;
+        let leads = (raft.role() == Role::Leader).then_some(term);
+        let Seen { leads: led, commit: before, .. } = self.seen[place];
+        (self.seen[place].leads, self.seen[place].commit) = (leads, commit);
+        let is_new = leads.is_some() && leads != led;
+        if is_new || leads.is_some() && commit > before {
+            let (history, stores) = self.history(place)?;
+            let log = stores[place].accepted_log();
+            if is_new {
+                history.elections.on_leader(node, term)?;
+                durability::check_leader(node, term, log, &history.committed)?;
+            }
+            if !is_new || commit > before && log.term_at(commit) == Some(term) {
+                commit_rule::check(term, commit, log, &voters(raft), stores)?;
+            }
+        }
+        Ok(is_new)
+    }
+
+    /// A node hands runs over to apply, after everything below `next`.
+    pub fn on_apply(&mut self, place: usize, raft: &Raft, next: Index, runs: &[Run]) -> Verdict {
+        let voters = voters(raft);
+        let (history, stores) = self.history(place)?;
+        let mut next = next;
+        for run in runs {
+            let known = history.committed.on_apply(raft.id(), raft.term(), next, run)?;
+            for entry in history.committed.after(known) {
+                durability::on_quorum(entry.id.index, entry.chain, &voters, stores)?;
+            }
+            if history.committed.after(known).first().is_some_and(|entry| entry.id.index == run.first()) {
+                history.exactly_once.on_committed(run)?;
+            }
+            next = run.last().next();
+        }
+        Ok(())
+    }
+
+    /// A replica has applied a slice.
+    pub fn on_applied(&mut self, endpoint: Endpoint, applied: &Applied) -> Verdict {
+        let effects = witness::take(&self.seen[endpoint.place].effects);
+        let (history, _) = self.history(endpoint.place)?;
+        let new = history.replicas.on_applied(endpoint, applied.through, &effects)?;
+        let old = effects.len() - new;
+        effects.iter().skip(old).try_for_each(|effect| history.exactly_once.on_effect(effect))?;
+        history.poison.on_applied(applied.through, applied.waiting.as_ref())
+    }
+
+    /// At `now` the owner of a command is told that it was committed at `index` with this reply. Returns the entry's history.
+    pub fn on_acknowledged(
+        &mut self,
+        (now, place): (u64, usize),
+        voters: &[NodeId],
+        (command, index): (CommandId, Index),
+        reply: &[u8],
+    ) -> Result<u64, Violation> {
+        let (history, stores) = self.history(place)?;
+        history.exactly_once.on_told(command, index, reply)?;
+        history.reads.on_seen(now, index);
+        history.durability.on_acknowledged(index, &history.committed, voters, stores)
+    }
+
+    /// A read that began at `began` may see everything up to `index`.
+    pub fn on_read_index(&mut self, place: usize, began: u64, index: Index) -> Verdict {
+        self.history(place)?.0.reads.on_read_index(began, index)
+    }
+
+    /// At `now` a client has seen a replica that has applied everything up to `applied`.
+    pub fn on_read(&mut self, now: u64, place: usize, applied: Index) -> Verdict {
+        self.history(place)?.0.reads.on_seen(now, applied);
+        Ok(())
+    }
+
+    /// The state machine of this world may fail on a command.
+    pub fn expect_poison(&mut self, place: usize) -> Verdict {
+        self.history(place)?.0.poison.expect();
+        Ok(())
+    }
+
+    /// Everything that was acknowledged stands in the log of the node.
+    pub fn audit(&mut self, place: usize) -> Verdict {
+        let (history, stores) = self.history(place)?;
+        match history.durability.acknowledged() {
+            Some((index, chain)) if !stores[place].accepted_log().holds(index, chain) => {
+                let detail = format!("entry {index} was acknowledged and is not in the log of n{}", place + 1);
+                Err(Violation::of("durability", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The history of the cluster that a place is part of.
+    fn history(&mut self, place: usize) -> Result<(&mut History, &[Store]), Violation> {
+        let Checkers { stores, histories, .. } = self;
+        let Some(uuid) = stores.get(place).and_then(Store::cluster) else {
+            let detail = format!("n{} has a log and is part of no cluster", place + 1);
+            return Err(Violation::of("clusters never mix", detail));
+        };
+        Ok((histories.entry(uuid).or_default(), stores))
+    }
+}
+
+fn voters(raft: &Raft) -> Vec<NodeId> {
+    raft.configuration().voters().collect()
+}
