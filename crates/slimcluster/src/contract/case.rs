@@ -135,12 +135,17 @@ pub(super) fn run<B: Send + Sync + 'static>(
     let bench = Arc::new(bench);
     let asked = cases.into_iter().filter(|case| only.is_none_or(|name| name == case.name));
     let results = asked
-        .map(|case| CaseResult { name: case.name, why: case.why, rule: case.rule, finding: ask(case, &bench) })
+        .map(|case| CaseResult {
+            name: case.name,
+            why: case.why,
+            rule: case.rule,
+            finding: ask(case, &bench, CASE_TIME_MAX),
+        })
         .collect();
     Report { subject, seed, results }
 }
 
-fn ask<B: Send + Sync + 'static>(case: Case<B>, bench: &Arc<B>) -> Finding {
+fn ask<B: Send + Sync + 'static>(case: Case<B>, bench: &Arc<B>, time_max: Duration) -> Finding {
     if let Some(reason) = (case.unless)(bench) {
         return Finding::NotAsked(reason);
     }
@@ -154,12 +159,12 @@ fn ask<B: Send + Sync + 'static>(case: Case<B>, bench: &Arc<B>) -> Finding {
         Ok(thread) => thread,
         Err(error) => return Finding::Breached(breach("a thread for the case", error)),
     };
-    match answer.recv_timeout(CASE_TIME_MAX) {
+    match answer.recv_timeout(time_max) {
         Ok(Ok(())) => Finding::Kept,
         Ok(Err(breach)) => Finding::Breached(breach),
         // The thread stays behind: there is no way to end it, and the test process ends soon.
         Err(RecvTimeoutError::Timeout) => {
-            Finding::Breached(breach("the case ends", format!("nothing for {CASE_TIME_MAX:?}")))
+            Finding::Breached(breach("the case ends", format!("nothing for {time_max:?}")))
         }
         Err(RecvTimeoutError::Disconnected) => {
             let message = thread.join().err().map_or_else(|| "no message".to_owned(), |panic| message_of(&*panic));
@@ -191,3 +196,47 @@ pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
 
 // Far beyond what any case takes on a slow disk, so that only what never ends fails by it.
 const CASE_TIME_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &'static str, run: fn(&u32) -> Verdict) -> Case<u32> {
+        Case { name, why: "somebody relies on it", rule: "rule 0", unless: |_| None, run }
+    }
+
+    fn asked(case: Case<u32>, time_max: Duration) -> Finding {
+        ask(case, &Arc::new(7), time_max)
+    }
+
+    #[test]
+    fn a_case_that_panics_or_never_ends_is_a_breach() {
+        let second = Duration::from_secs(1);
+        assert_eq!(asked(case("a", |seven| equal("seven", seven, &7)), second * 60), Finding::Kept);
+        let panics = asked(case("b", |_| panic!("no luck")), second * 60);
+        assert_eq!(panics, Finding::Breached(breach("no panic", "a panic: no luck")));
+        let hangs: fn(&u32) -> Verdict = |_| loop {
+            std::thread::park();
+        };
+        let Finding::Breached(hangs) = asked(case("c", hangs), second / 10) else { unreachable!("it hangs") };
+        assert_eq!(hangs.expected, "the case ends");
+    }
+
+    #[test]
+    fn a_report_says_what_was_asked_and_what_was_not() {
+        let cases = || {
+            let skipped = Case { unless: |_| Some("there is none"), ..case("skipped", |_| Ok(())) };
+            vec![case("kept", |_| Ok(())), case("breached", |seven| equal("it", seven, &8)), skipped]
+        };
+        let report = run("thing", 5, cases(), 7, None);
+        assert_eq!((report.breached(), report.not_asked()), (vec!["breached"], vec!["skipped"]));
+        let text = report.to_string();
+        for part in ["seed 5", "1 kept, 1 breached, 1 not asked", "it is 8", "rule 0", "(there is none)"] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        assert_eq!(run("thing", 5, cases(), 7, Some("kept")).names(), ["kept"]);
+        assert!(std::panic::catch_unwind(|| report.assert_kept()).is_err());
+        let unknown = std::panic::catch_unwind(|| run("thing", 5, cases(), 7, Some("unknown")).names());
+        assert!(unknown.is_err(), "a case that does not exist is not kept");
+    }
+}
