@@ -164,7 +164,8 @@ impl Trial {
 
     /// Fetches, and judges the answer by itself: it begins at `first`, has no gap, keeps to its bounds, and is what was written.
     pub fn fetch(&self, first: Index, last: Index, bytes_max: usize) -> Result<Vec<Run>, Breach> {
-        let what = format!("a fetch of {first} to {last} within {bytes_max} bytes");
+        let bound = if bytes_max == ALL { "any number of".to_owned() } else { bytes_max.to_string() };
+        let what = format!("a fetch of {first} to {last} within {bound} bytes");
         let fetched = self.reader()?.fetch(GROUP, first, last, bytes_max);
         let fetched = fetched.map_err(|error| breach(format!("{what} succeeds"), error))?;
         equal(&format!("{what}: the group and index asked for"), &(fetched.group, fetched.first), &(GROUP, first))?;
