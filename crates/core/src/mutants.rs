@@ -37,6 +37,63 @@ mutants! {
     AckBeforeDurable = "ack-before-durable",
     /// Raft: a vote compares the lengths of the logs and ignores their last terms (paper 5.4.1).
     VoteTermNotCompared = "vote-term-not-compared",
+    /// Raft: a vote compares with the durable part of the log, not with what was accepted (rule 8).
+    VoteComparesDurable = "vote-compares-durable",
+    /// Raft: a node votes again in a term in which it has voted for another (paper 5.2).
+    SecondVote = "second-vote",
+    /// Raft: a node starts without the vote that its disk holds (paper 5.2).
+    VoteForgottenAtStart = "vote-forgotten-at-start",
+    /// Raft: a candidate counts its own vote before it is durable (invariant 5 of ARCHITECTURE.md).
+    OwnVoteAtOnce = "own-vote-at-once",
+    /// Raft: a promise of the pre-vote counts as a vote (thesis 9.6).
+    PromiseCountsAsVote = "promise-counts-as-vote",
+    /// Raft: a refused vote counts as a granted one (a candidate takes an answer for a yes).
+    RefusalCountsAsVote = "refusal-counts-as-vote",
+    /// Raft: a vote of an earlier term counts in the present one (paper 5.1).
+    StaleVoteCounted = "stale-vote-counted",
+    /// Raft: half of the voters elect (paper 5.2).
+    HalfElects = "half-elects",
+    /// Raft: half of the voters commit (paper 5.3).
+    HalfCommits = "half-commits",
+    /// Raft: a higher term is read and not taken over (paper 5.1).
+    HigherTermNotAdopted = "higher-term-not-adopted",
+    /// Raft: the entries of a leader of an earlier term are accepted (paper 5.1).
+    StaleLeaderObeyed = "stale-leader-obeyed",
+    /// Raft: an acknowledgement of an earlier term counts in the present leadership (paper 5.1).
+    StaleAcknowledgementCounted = "stale-acknowledgement-counted",
+    /// Raft: who waited for its leader long enough campaigns without asking for pre-votes (thesis 9.6).
+    PreVoteSkipped = "pre-vote-skipped",
+    /// Raft: a node in contact with its leader promises and gives its vote to others (thesis 4.2.3; rule 26).
+    StickinessIgnored = "stickiness-ignored",
+    /// Raft: a leader without contact to a quorum goes on (thesis 6.2).
+    CheckQuorumSkipped = "check-quorum-skipped",
+    /// Raft: a follower does not compare the term of the entry that a message continues (paper 5.3).
+    PrevTermNotChecked = "prev-term-not-checked",
+    /// Raft: entries that stand in the log already are written again, and what follows them is cut off (paper 5.3).
+    MatchingEntriesTruncate = "matching-entries-truncate",
+    /// Raft: a follower commits what the leader has committed, whether its own entries are known to be the leader's or not (paper 5.3).
+    LeaderCommitBelieved = "leader-commit-believed",
+    /// Raft: an acknowledgement covers all that is durable, beyond what this leader's messages proved (rule 9).
+    AckBeyondProof = "ack-beyond-proof",
+    /// Raft: what one leader's messages proved is acknowledged to the next one (rule 9).
+    ObligationKept = "obligation-kept",
+    /// Raft: a late completion covers entries that were cut off (rule 10).
+    PendingWritesNotClipped = "pending-writes-not-clipped",
+    /// Raft: a late refusal sends a leader back behind what the peer has acknowledged (rule 9).
+    LateRefusalBelieved = "late-refusal-believed",
+    /// Raft: a node that starts takes everything in its log for applied.
+    AppliedAssumedAtStart = "applied-assumed-at-start",
+    /// Raft: what was read back for a peer is applied, wherever apply stands.
+    FetchedAppliedAnywhere = "fetched-applied-anywhere",
+
+    /// Reads: a leader answers at once, without asking its quorum (thesis 6.4).
+    ReadWithoutRound = "read-without-round",
+    /// Reads: a read is confirmed by answers to a round that began before it (thesis 6.4).
+    ReadJoinsEarlierRound = "read-joins-earlier-round",
+    /// Reads: a leader takes its commit index for current before it has committed in its term (thesis 6.4).
+    ReadBeforeOwnCommit = "read-before-own-commit",
+    /// Reads and forwards: the numbers of a process begin where those of the process before it began, whose answers may come late.
+    NumbersBeginAgain = "numbers-begin-again",
 
     /// Storage: recovery does not sync what it recovered (rule 1).
     RecoverySyncSkipped = "recovery-sync-skipped",
@@ -73,6 +130,29 @@ mutants! {
 
     /// State machines: a command that was applied already is applied again (rule 14).
     SessionDedupSkipped = "session-dedup-skipped",
+    /// Sessions: of a session, only the highest number and its reply are kept (rule 14).
+    HighestNumberOnly = "highest-number-only",
+    /// Sessions: an applied number is forgotten as soon as a higher one is applied (rule 14).
+    NumbersForgottenEarly = "numbers-forgotten-early",
+
+    /// Outcomes: with a new leader, the copy that the old one got is forgotten, and the command is not committed at its deadline (rule 16).
+    EarlierCopyForgotten = "earlier-copy-forgotten",
+    /// Outcomes: a command without an answer is not committed at its deadline (rule 16).
+    TimeOutIsNotCommitted = "time-out-is-not-committed",
+    /// Outcomes: a command that is sent again gets a new number (rule 16).
+    RetryUnderNewNumber = "retry-under-new-number",
+    /// Outcomes: an outcome goes to the oldest command that waits, whichever it names.
+    OutcomesInOrder = "outcomes-in-order",
+
+    /// Bootstrap: a promise is said before it is durable (rule 22).
+    PromiseSaidEarly = "promise-said-early",
+    /// Bootstrap: the cluster is formed when one promise is still missing (rule 23).
+    PromiseMissing = "promise-missing",
+    /// Bootstrap: a set that a member misses is given up under the same id, which then promises another (rules 23, 24).
+    SecondPromise = "second-promise",
+
+    /// Wire: the checksum of a frame is not verified.
+    FrameChecksumSkipped = "frame-checksum-skipped",
 }
 
 #[cfg(feature = "mutants")]
@@ -97,22 +177,57 @@ impl std::str::FromStr for Mutant {
     }
 }
 
-/// Whether `$options` selects this mutant; the constant `false` without the feature.
+#[cfg(feature = "mutants")]
+pub use planting::{Planted, is_planted, plant};
+
+#[cfg(feature = "mutants")]
+mod planting {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    std::thread_local! {
+        /// A simulated world runs on one thread, with all of its nodes.
+        static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// What was planted before stands again when this is dropped.
+    #[must_use]
+    #[derive(Debug)]
+    pub struct Planted(Option<Mutant>);
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.set(self.0);
+        }
+    }
+
+    /// Leaves the safeguard out of everything that this thread runs; none: all are there.
+    pub fn plant(mutant: Option<Mutant>) -> Planted {
+        Planted(PLANTED.replace(mutant))
+    }
+
+    /// Whether the safeguard is left out on this thread.
+    #[inline]
+    pub fn is_planted(mutant: Mutant) -> bool {
+        PLANTED.get() == Some(mutant)
+    }
+}
+
+/// Whether this safeguard is left out; the constant `false` without the feature.
 #[cfg(feature = "mutants")]
 macro_rules! mutant {
-    ($options:expr, $mutant:ident) => {
-        $options.mutant == Some($crate::mutants::Mutant::$mutant)
+    ($mutant:ident) => {
+        $crate::mutants::is_planted($crate::mutants::Mutant::$mutant)
     };
 }
 
-/// Whether `$options` selects this mutant; the constant `false` without the feature.
+/// Whether this safeguard is left out; the constant `false` without the feature.
 #[cfg(not(feature = "mutants"))]
-#[allow(unused_macros)]
 macro_rules! mutant {
-    ($options:expr, $mutant:ident) => {
+    ($mutant:ident) => {
         false
     };
 }
 
-#[allow(unused_imports)]
 pub(crate) use mutant;

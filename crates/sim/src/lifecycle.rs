@@ -84,10 +84,6 @@ impl World {
         });
         self.checkers.on_opened(endpoint, recovered)?;
         let mut host = Host::new(identity.node, identity.generation);
-        #[cfg(feature = "mutants")]
-        {
-            host = host.with_mutant(self.options.mutant);
-        }
         let address = self.places[place].address;
         let options = self.node_options(place);
         let broken = |reason: String| Violation::of("recovery", format!("n{}: {reason}", place + 1));
@@ -163,8 +159,6 @@ impl World {
             append_bytes_max: swarm.message_bytes_max,
             cache_bytes_max: swarm.cache_bytes_max,
             apply_bytes_max: swarm.apply_bytes_max,
-            #[cfg(feature = "mutants")]
-            mutant: self.options.mutant,
             ..raft::Options::lan()
         };
         let names = swarm.named.then(|| self.places.iter().map(|place| place.name.clone()).collect());

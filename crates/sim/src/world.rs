@@ -246,6 +246,8 @@ impl World {
 
     /// Runs to the end of the run.
     pub fn run(&mut self) -> Verdict {
+        #[cfg(feature = "mutants")]
+        let _planted = slimcluster_core::mutants::plant(self.options.mutant);
         while self.phase != Phase::Done {
             let Some(Reverse(next)) = self.heap.pop() else {
                 return Err(Violation::of("liveness", "nothing is left to happen"));

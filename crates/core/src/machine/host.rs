@@ -12,6 +12,7 @@ use super::session::{Known, Sessions};
 use super::state_machine::ApplyContext;
 use super::typed::{Command, Machine, MachineError};
 use super::{record, record::HostState};
+use crate::mutants::mutant;
 use crate::run::{Cursor, EntryRef};
 use crate::{CommandId, Generation, Index, MachineId, NodeId, Run, RunHeader, RunKind, SessionId};
 
@@ -41,8 +42,6 @@ pub struct Host {
     queued_through: Index,
     waiting: Option<Waiting>,
     halted: Option<String>,
-    #[cfg(feature = "mutants")]
-    mutant: Option<crate::mutants::Mutant>,
 }
 
 /// What every replica holds alike after the same entries, the machines' own states aside.
@@ -76,17 +75,7 @@ impl Host {
             queued_through: Index(0),
             waiting: None,
             halted: None,
-            #[cfg(feature = "mutants")]
-            mutant: None,
         }
-    }
-
-    /// A host with a deliberate bug.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub fn with_mutant(mut self, mutant: Option<crate::mutants::Mutant>) -> Self {
-        self.mutant = mutant;
-        self
     }
 
     /// The node took a new id before a cluster was formed (rule 24): sessions of that id are its own from now on.
@@ -296,13 +285,8 @@ impl Host {
 
     fn look_up(&self, command: CommandId, acked_below: u64) -> Known {
         let known = self.replicated.sessions.look_up(command, acked_below);
-        #[cfg(feature = "mutants")]
-        if self.mutant == Some(crate::mutants::Mutant::SessionDedupSkipped)
-            && !matches!(known, Known::Settled(_, CommandOutcome::UnknownSession))
-        {
-            return Known::New;
-        }
-        known
+        let is_unknown = matches!(known, Known::Settled(_, CommandOutcome::UnknownSession));
+        if mutant!(SessionDedupSkipped) && !is_unknown { Known::New } else { known }
     }
 
     fn on_session(&mut self, entry: &EntryRef, applied: &mut Applied) -> Result<(), Waiting> {

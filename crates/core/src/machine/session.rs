@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::outcome::CommandOutcome;
+use crate::mutants::mutant;
 use crate::storage::Reply;
 use crate::{CommandId, Generation, Index, NodeId, SessionId};
 
@@ -82,6 +83,12 @@ impl Sessions {
         let Some(session) = self.open.get(&command.session) else {
             return Known::Settled(None, CommandOutcome::UnknownSession);
         };
+        if mutant!(HighestNumberOnly)
+            && let Some((highest, (index, reply))) = session.replies.last_key_value()
+            && *highest >= command.number
+        {
+            return Known::Settled(Some(*index), CommandOutcome::Applied(reply.clone()));
+        }
         if let Some((index, reply)) = session.replies.get(&command.number) {
             return Known::Settled(Some(*index), CommandOutcome::Applied(reply.clone()));
         }
@@ -159,6 +166,10 @@ impl Session {
     fn record(&mut self, number: u64, index: Index, reply: Reply) {
         // An owner that runs ahead of its window gives up what it leaves behind: applied or not, it is never applied from now on.
         self.forget_below(number.saturating_sub(WINDOW_NUMBERS - 1));
+        if mutant!(NumbersForgottenEarly) {
+            self.replies.clear();
+            self.reply_bytes = 0;
+        }
         self.reply_bytes += reply.len();
         self.replies.insert(number, (index, reply));
         // Beyond the byte bound the lowest numbers lose their replies, not their mark: the owner has had those the longest.

@@ -299,7 +299,8 @@ fn the_mutant_applies_copies() {
     let own = log.open(OWNER, 1);
     log.commands(machine, &[(own, 1, 1), (own, 1, 1)]);
     let ledger = Typed::new();
-    host(&log.runs, &ledger).with_mutant(Some(crate::mutants::Mutant::SessionDedupSkipped)).step(ALL);
+    let _planted = crate::mutants::plant(Some(crate::mutants::Mutant::SessionDedupSkipped));
+    host(&log.runs, &ledger).step(ALL);
     assert_eq!(applied_ids(&ledger).len(), 2);
 }
 

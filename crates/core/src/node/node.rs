@@ -16,6 +16,7 @@ use super::reads::Reads;
 use super::roster::Roster;
 use super::stopping::Stopping;
 use crate::machine::{Applied, Waiting};
+use crate::mutants::mutant;
 use crate::raft::{self, Raft, RecoveredLog};
 use crate::random::Random;
 use crate::storage::{Identity, KnownPeer, Phase, Recovered};
@@ -42,6 +43,9 @@ pub(super) enum Source {
 /// The first number of a process for its questions and forwards: above every number of its earlier processes, so that a late answer
 /// to one of those answers nothing of this one.
 fn first_number(generation: Generation) -> u64 {
+    if mutant!(NumbersBeginAgain) {
+        return 1;
+    }
     // 2^32 numbers per process start are years of one per millisecond; 2^32 starts wrap around, and no answer is that late.
     ((generation.0 & 0xffff_ffff) << 32) + 1
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::io::{Outcome, Output, Refused, RequestId, Submit};
 use crate::machine::CommandOutcome;
+use crate::mutants::mutant;
 use crate::storage::Reply;
 use crate::{
     Block, CommandId, GroupId, Index, Instant, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, SessionId, Term,
@@ -248,7 +249,14 @@ impl Proposals {
         let mut waiting: Vec<u64> = self.unsent.drain(..).collect();
         waiting.sort_unstable();
         waiting.dedup();
-        for number in waiting {
+        for mut number in waiting {
+            if mutant!(RetryUnderNewNumber)
+                && let Some(retried) = self.pending.remove(&number)
+            {
+                number = if retried.copies == Copies::None { number } else { self.next_number };
+                self.next_number = self.next_number.max(number + 1);
+                self.pending.insert(number, retried);
+            }
             let Some(pending) = self.pending.get(&number) else { continue };
             if pending.done.is_some() || pending.copies.address().is_some_and(|(sent, _)| sent == to) {
                 continue;
@@ -339,6 +347,9 @@ impl Proposals {
             if let (None, Some((to, at))) = (&pending.done, pending.copies.address()) {
                 // An address of term 0 matches no leader, so that the next one gets its copy.
                 pending.copies = Copies::Several { to: (to.0, Term(0)), at };
+                if mutant!(EarlierCopyForgotten) {
+                    pending.copies = Copies::None;
+                }
                 self.unsent.push_back(*number);
             }
         }
@@ -349,7 +360,11 @@ impl Proposals {
         if self.session != Some(id.session) {
             return;
         }
-        let Some(pending) = self.pending.get_mut(&id.number).filter(|pending| pending.done.is_none()) else {
+        let number = match self.pending.iter().find(|(_, pending)| pending.done.is_none()) {
+            Some((oldest, _)) if mutant!(OutcomesInOrder) => *oldest,
+            _ => id.number,
+        };
+        let Some(pending) = self.pending.get_mut(&number).filter(|pending| pending.done.is_none()) else {
             return;
         };
         pending.done = Some((
@@ -360,7 +375,7 @@ impl Proposals {
             },
         ));
         if pending.request.is_some() {
-            self.finish(id.number);
+            self.finish(number);
         }
     }
 
@@ -433,7 +448,7 @@ impl Proposals {
 
     fn expire(&mut self, now: Instant, number: u64) {
         let (Some(session), Some(pending)) = (self.session, self.pending.get_mut(&number)) else { return };
-        if pending.copies == Copies::None {
+        if pending.copies == Copies::None || mutant!(TimeOutIsNotCommitted) {
             self.resolve(number, Outcome::NotCommitted(Refused::NoLeader));
         } else if let Some(request) = pending.request.take() {
             self.kept.push_back((now + KEPT_FOR, number));

@@ -11,6 +11,7 @@ use super::quorum;
 use super::raft::Transition;
 use super::state::State;
 use crate::NodeId;
+use crate::mutants::mutant;
 use crate::types::COUNTER_MAX;
 
 /// A node that asks for pre-votes or votes.
@@ -55,7 +56,7 @@ impl Candidate {
 
     /// The own vote may have become durable.
     pub(super) fn on_written(&mut self, state: &State) -> Transition {
-        if self.phase == Phase::Vote && state.is_hard_state_durable() {
+        if self.phase == Phase::Vote && (state.is_hard_state_durable() || mutant!(OwnVoteAtOnce)) {
             self.granted.insert(state.id);
         }
         self.tally(state)
@@ -68,7 +69,8 @@ impl Candidate {
         from: NodeId,
         response: &PreVoteResponse,
     ) -> Transition {
-        if self.phase != Phase::PreVote || response.asked != state.term() {
+        let is_answer = self.phase == Phase::PreVote && response.asked == state.term();
+        if !is_answer && !mutant!(PromiseCountsAsVote) {
             state.drop_part(DropReason::Stale);
             return Transition::Stay;
         }
@@ -97,7 +99,7 @@ impl Candidate {
     }
 
     fn count(&mut self, state: &State, from: NodeId, granted: bool) -> Transition {
-        if granted {
+        if granted || mutant!(RefusalCountsAsVote) {
             self.granted.insert(from);
         }
         self.tally(state)

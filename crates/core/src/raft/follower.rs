@@ -8,7 +8,7 @@ use super::message::{AppendEntries, Message, PreVote, PreVoteResponse, RequestVo
 use super::raft::Transition;
 use super::state::State;
 use crate::mutants::mutant;
-use crate::{Index, LogId, NodeId, Run};
+use crate::{LogId, NodeId, Run};
 
 /// The leader of this term sent entries, or a heartbeat.
 pub(super) fn on_append_entries(state: &mut State, from: NodeId, message: AppendEntries) -> Result<Transition, Fatal> {
@@ -34,7 +34,8 @@ pub(super) fn on_append_entries(state: &mut State, from: NodeId, message: Append
         state.owe(end);
     }
     // What lies beyond was not proved to be the leader's entry, whatever its commit index says.
-    let committed = message.leader_commit.min(state.proved());
+    let proved = if mutant!(LeaderCommitBelieved) { message.leader_commit } else { state.proved() };
+    let committed = message.leader_commit.min(proved);
     if committed > state.commit() {
         state.commit_to(committed)?;
     }
@@ -49,7 +50,7 @@ fn holds(state: &State, message: &AppendEntries) -> Result<bool, Fatal> {
         return Ok(true);
     }
     match state.log.term_at(index) {
-        Some(own) if own == term => {
+        Some(own) if own == term || mutant!(PrevTermNotChecked) => {
             let chain = if message.prev_chain == 0 { None } else { state.log.chain_at(index) };
             if chain.is_some_and(|chain| chain != message.prev_chain) {
                 return Err(fork(message.prev));
@@ -67,7 +68,8 @@ fn holds(state: &State, message: &AppendEntries) -> Result<bool, Fatal> {
 /// another term is replaced, and what follows it goes with it.
 fn accept(state: &mut State, run: Run) -> Result<(), Fatal> {
     let Some(run) = run.slice(state.log.base().index.next(), run.last()) else { return Ok(()) };
-    let Some(same) = state.log.last_matching(&run) else { return state.splice(run) };
+    let same = state.log.last_matching(&run).filter(|_| !mutant!(MatchingEntriesTruncate));
+    let Some(same) = same else { return state.splice(run) };
     if let (Some(own), Some(theirs)) = (state.log.chain_at(same), run.chain_at(same))
         && own != theirs
     {
@@ -94,7 +96,7 @@ pub(super) fn on_pre_vote(state: &mut State, from: NodeId, message: &PreVote, is
 /// A candidate of the current term asks for a vote; the answer waits until the vote is durable.
 pub(super) fn on_request_vote(state: &mut State, from: NodeId, message: &RequestVote) -> Transition {
     let is_free = state.hard_state().vote.is_none_or(|vote| vote == from) && state.leader().is_none();
-    let granted = is_free && is_up_to_date(state, message.last);
+    let granted = (is_free || mutant!(SecondVote)) && is_up_to_date(state, message.last);
     if granted {
         state.vote_for(from);
         state.restart_election_timer();
@@ -123,7 +125,7 @@ pub(super) fn on_resign(state: &mut State, from: NodeId, message: &Resign) -> Tr
 /// A follower has waited long enough.
 pub(super) fn on_timeout(state: &mut State) -> Transition {
     if state.may_campaign() {
-        return Transition::AskPreVotes;
+        return if mutant!(PreVoteSkipped) { Transition::Campaign { released: false } } else { Transition::AskPreVotes };
     }
     // It may not campaign, but it should not name a leader that is gone.
     state.release();
@@ -133,9 +135,9 @@ pub(super) fn on_timeout(state: &mut State) -> Transition {
 
 /// Paper 5.4.1: the later last term wins, then the longer log. Compared is what was accepted, durable or not (rule 8).
 fn is_up_to_date(state: &State, last: LogId) -> bool {
-    if mutant!(state.options, VoteTermNotCompared) {
-        return last.index >= state.log.last().index;
+    let own = if mutant!(VoteComparesDurable) { state.log.id_at(state.durable()) } else { state.log.last() };
+    if mutant!(VoteTermNotCompared) {
+        return last.index >= own.index;
     }
-    let own: (_, Index) = (state.log.last().term, state.log.last().index);
-    (last.term, last.index) >= own
+    (last.term, last.index) >= (own.term, own.index)
 }

@@ -66,7 +66,7 @@ impl Leader {
             wall_time: WallTime(0),
         };
         // The mutant commits earlier entries by counting, so it sees no need for one of its own behind them.
-        if !mutant!(state.options, OwnTermCommit) || last.index == state.commit() {
+        if !mutant!(OwnTermCommit) || last.index == state.commit() {
             leader.stage(state, noop)?;
         }
         Ok(leader)
@@ -126,7 +126,7 @@ impl Leader {
             let contact = self.peers.get(&id).map(Progress::contact);
             id == state.id || contact.is_some_and(|at| state.now - at < state.options.election_timeout_max)
         };
-        if !quorum::reached(state.log.configuration(), is_in_contact) {
+        if !quorum::reached(state.log.configuration(), is_in_contact) && !mutant!(CheckQuorumSkipped) {
             state.release();
             state.restart_election_timer();
             return Transition::Follow;
@@ -190,8 +190,8 @@ impl Leader {
         self.append_staged(state)?;
         self.advance_commit(state)?;
         // A leader knows the commit index of earlier terms only once it has committed in its own (paper 8).
-        if self.reads.wants_round() && state.commit() >= self.opening {
-            self.round += 1;
+        if self.reads.wants_round() && (state.commit() >= self.opening || mutant!(ReadBeforeOwnCommit)) {
+            self.round += if mutant!(ReadJoinsEarlierRound) { 0 } else { 1 };
             self.reads.begin(self.round, state.commit());
         }
         for (&to, progress) in &mut self.peers {
@@ -200,7 +200,7 @@ impl Leader {
         let heard = |round: u64| {
             let has_heard =
                 |id: NodeId| id == state.id || self.peers.get(&id).is_some_and(|peer| peer.round() >= round);
-            quorum::reached(state.log.configuration(), has_heard)
+            quorum::reached(state.log.configuration(), has_heard) || mutant!(ReadWithoutRound)
         };
         if let Some((reads, index)) = self.reads.confirmed(heard) {
             for id in reads {
@@ -277,7 +277,7 @@ impl Leader {
         let matched =
             |id: NodeId| if id == state.id { own } else { self.peers.get(&id).map_or(Index(0), Progress::match_index) };
         let index = quorum::committed(state.log.configuration(), matched);
-        let is_own_term = state.log.term_at(index) == Some(state.term()) || mutant!(state.options, OwnTermCommit);
+        let is_own_term = state.log.term_at(index) == Some(state.term()) || mutant!(OwnTermCommit);
         if index > state.commit() && is_own_term {
             state.commit_to(index)?;
         }

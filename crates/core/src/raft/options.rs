@@ -28,9 +28,6 @@ pub struct Options {
     pub apply_bytes_max: usize,
     /// Reads that wait for a round; beyond it reads are `Overloaded`.
     pub reads_max: usize,
-    /// The safeguard to leave out.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<crate::mutants::Mutant>,
 }
 
 /// An option that cannot work, in words for the person who set it. Nothing was started.
@@ -58,8 +55,6 @@ impl Options {
             cache_bytes_max: 32 << 20,
             apply_bytes_max: 4 << 20,
             reads_max: 1 << 16,
-            #[cfg(feature = "mutants")]
-            mutant: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::options::Options;
+use crate::mutants::mutant;
 use crate::{Index, Instant};
 
 /// The leader's view of one peer.
@@ -201,7 +202,7 @@ impl Progress {
             Mode::Replicate(_) => rejected >= self.next_index,
         };
         // A peer that lacks what stands before the log needs a snapshot, not an earlier entry.
-        let lowest = self.match_index.next().max(self.floor);
+        let lowest = if mutant!(LateRefusalBelieved) { self.floor } else { self.match_index.next().max(self.floor) };
         if is_late || rejected < lowest {
             return false;
         }

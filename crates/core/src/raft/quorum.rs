@@ -1,6 +1,7 @@
 //! Counting, as pure functions. A joint configuration needs a majority of each half (thesis 4.3); learners never count.
 
 use super::configuration::Configuration;
+use crate::mutants::mutant;
 use crate::{Index, NodeId};
 
 /// The highest index that a quorum holds, where each voter holds its log up to `matched(voter)`.
@@ -26,7 +27,8 @@ pub fn reached(configuration: &Configuration, agrees: impl Fn(NodeId) -> bool) -
 fn majority_match(matched: impl Iterator<Item = Index>) -> Option<Index> {
     let mut matched: Vec<Index> = matched.collect();
     matched.sort_unstable();
-    matched.get(matched.len().checked_sub(1)? / 2).copied()
+    let behind = if mutant!(HalfCommits) { 0 } else { 1 };
+    matched.get(matched.len().checked_sub(behind)? / 2).copied()
 }
 
 fn is_majority(answers: impl Iterator<Item = bool>) -> bool {
@@ -35,7 +37,7 @@ fn is_majority(answers: impl Iterator<Item = bool>) -> bool {
         voters += 1;
         agreeing += usize::from(agrees);
     }
-    agreeing > voters / 2
+    agreeing > voters / 2 || (mutant!(HalfElects) && agreeing * 2 == voters)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::leader::{Leader, Refusal};
 use super::message::{AppendEntriesResponse, Message};
 use super::options::Options;
 use super::state::State;
+use crate::mutants::mutant;
 use crate::{GroupId, HardState, Index, Instant, LogId, NodeId, Term};
 
 /// One node's part in one Raft group.
@@ -315,7 +316,7 @@ impl Raft {
             return Ok(Transition::Stay);
         }
         // A leader hears itself.
-        let is_sticky = state.is_sticky() || matches!(self.part, Part::Leader(_));
+        let is_sticky = (state.is_sticky() || matches!(self.part, Part::Leader(_))) && !mutant!(StickinessIgnored);
         if message.term() > state.term() {
             match &message {
                 // Who is in contact with a leader neither votes nor lets its term be raised by whoever is not (thesis 4.2.3).
@@ -332,9 +333,10 @@ impl Raft {
                 // other: the sender could not follow a leader of a lower one. Without this, and without the term in a
                 // refusal, nodes of different terms could refuse each other for ever; and because asking raises nothing,
                 // a node that is cut off comes back with the term it left with.
+                _ if mutant!(HigherTermNotAdopted) => {}
                 _ => self.adopt_term(message.term())?,
             }
-        } else if message.term() < state.term() {
+        } else if message.term() < state.term() && !is_believed_although_stale(&message) {
             self.on_earlier_term(from, &message);
             return Ok(Transition::Stay);
         }
@@ -421,5 +423,15 @@ impl Raft {
             Part::Leader(mut leader) => leader.retire(&mut self.state),
             Part::Follower | Part::Candidate(_) => Ok(()),
         }
+    }
+}
+
+/// The mutants that do not look whether a message is of an earlier term.
+fn is_believed_although_stale(message: &Message) -> bool {
+    match message {
+        Message::AppendEntries(_) => mutant!(StaleLeaderObeyed),
+        Message::RequestVoteResponse(_) => mutant!(StaleVoteCounted),
+        Message::AppendEntriesResponse(_) => mutant!(StaleAcknowledgementCounted),
+        _ => false,
     }
 }

@@ -112,6 +112,10 @@ impl State {
             )));
         }
         let log = Log::new(log, baseline, tail, options.cache_bytes_max)?;
+        if mutant!(VoteForgottenAtStart) {
+            hard_state.vote = None;
+        }
+        let applied = if mutant!(AppliedAssumedAtStart) { log.last().index } else { base.index };
         let mut state = State {
             id,
             group,
@@ -130,9 +134,9 @@ impl State {
             gate: Vec::new(),
             acknowledgement: Acknowledgement::default(),
             outbox: VecDeque::new(),
-            commit: base.index,
-            handed: base.index,
-            applied: base.index,
+            commit: applied,
+            handed: applied,
+            applied,
             handed_runs: VecDeque::new(),
             handed_bytes: 0,
             fetches: Vec::new(),
@@ -159,7 +163,9 @@ impl State {
         self.set_hard_state(HardState { term, vote: None });
         self.contact = None;
         self.leader = None;
-        self.acknowledgement = Acknowledgement::default();
+        if !mutant!(ObligationKept) {
+            self.acknowledgement = Acknowledgement::default();
+        }
         self.gate.clear();
     }
 
@@ -179,7 +185,7 @@ impl State {
     /// Whether term and vote as they stand survive a crash.
     pub(super) fn is_hard_state_durable(&self) -> bool {
         let is_durable = !self.hard_state_queued && self.watermark.written() >= self.hard_state_seq;
-        is_durable || mutant!(self.options, VoteNotPersisted)
+        is_durable || mutant!(VoteNotPersisted)
     }
 
     fn set_hard_state(&mut self, hard_state: HardState) {
@@ -264,7 +270,7 @@ impl State {
 
     /// What this node may count, or acknowledge, as its own.
     pub(super) fn own_match(&self) -> Index {
-        if mutant!(self.options, AckBeforeDurable) { self.log.last().index } else { self.watermark.durable() }
+        if mutant!(AckBeforeDurable) { self.log.last().index } else { self.watermark.durable() }
     }
 
     pub(super) fn written(&mut self, seq: WriteSeq) -> Result<(), Fatal> {
@@ -311,7 +317,10 @@ impl State {
         if !self.is_hard_state_durable() {
             return;
         }
-        let match_index = self.own_match().min(self.acknowledgement.proved);
+        let match_index = match self.acknowledgement.proved {
+            _ if mutant!(AckBeyondProof) => self.own_match(),
+            proved => self.own_match().min(proved),
+        };
         let ack = &mut self.acknowledgement;
         // What was refused may have been proved since by a message that had been overtaken.
         let refused = ack.refused.take().filter(|prev| prev.index > ack.proved);
@@ -426,7 +435,7 @@ impl State {
             }
             return Ok(Vec::new());
         }
-        if self.handed.next() == first {
+        if self.handed.next() == first || mutant!(FetchedAppliedAnywhere) {
             let committed = runs.iter().filter_map(|run| run.slice(run.first(), self.commit)).collect();
             self.hand_over(committed);
         }
@@ -481,7 +490,7 @@ impl State {
 
     fn write(&mut self) {
         // The mutant forgets a vote until entries are written anyway.
-        let is_lazy = mutant!(self.options, VoteNotPersisted);
+        let is_lazy = mutant!(VoteNotPersisted);
         if self.queued.is_empty() && (!self.hard_state_queued || is_lazy) {
             return;
         }

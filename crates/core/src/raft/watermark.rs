@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::io::Fatal;
+use crate::mutants::mutant;
 use crate::{Index, WriteSeq};
 
 /// Numbers the writes of a group and tells what their completions prove.
@@ -48,7 +49,7 @@ impl Watermark {
     /// The entries beyond `kept` are gone: neither the watermark nor a late completion may cover them.
     pub(super) fn truncate(&mut self, kept: Index) {
         self.durable = self.durable.min(kept);
-        for pending in &mut self.pending {
+        for pending in self.pending.iter_mut().filter(|_| !mutant!(PendingWritesNotClipped)) {
             pending.end = pending.end.map(|end| end.min(kept));
         }
     }

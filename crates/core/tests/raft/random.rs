@@ -30,7 +30,7 @@ fn tight() -> Options {
     }
 }
 
-pub fn run(rng_seed: u64, steps: u32, sabotage: impl Fn(&mut Options)) -> Tally {
+pub fn run(rng_seed: u64, steps: u32) -> Tally {
     let mut rng = Random::new(rng_seed);
     let standings: &[Standing] = match rng.below(6) {
         0 => &[Standing::Voter],
@@ -39,8 +39,7 @@ pub fn run(rng_seed: u64, steps: u32, sabotage: impl Fn(&mut Options)) -> Tally 
         4 => &[Standing::Voter, Standing::Voter, Standing::Voter, Standing::Learner],
         _ => &[Standing::Voter, Standing::Voter, Standing::Outgoing, Standing::Incoming, Standing::Demoting],
     };
-    let mut options = if rng.chance(2, 3) { tight() } else { Options::lan() };
-    sabotage(&mut options);
+    let options = if rng.chance(2, 3) { tight() } else { Options::lan() };
     let mut cluster = Cluster::new(standings, options, rng_seed);
     cluster.automatic = Automatic { sync: false, apply: false, fetch: false };
     let ids = cluster.ids();
@@ -163,7 +162,7 @@ fn run_all(seeds: std::ops::Range<u64>) {
     let mut sum = Tally::default();
     let count = seeds.end - seeds.start;
     for rng_seed in seeds {
-        let result = std::panic::catch_unwind(|| run(rng_seed, 4000, |_| {}));
+        let result = std::panic::catch_unwind(|| run(rng_seed, 4000));
         let Ok(tally) = result else { panic!("seed {rng_seed} failed") };
         sum.applied += tally.applied;
         sum.terms += tally.terms;
@@ -194,7 +193,8 @@ fn every_mutant_is_caught() {
         [Mutant::VoteNotPersisted, Mutant::OwnTermCommit, Mutant::AckBeforeDurable, Mutant::VoteTermNotCompared];
     for mutant in mutants {
         let is_caught = |rng_seed: &u64| {
-            std::panic::catch_unwind(|| run(*rng_seed, 4000, |options| options.mutant = Some(mutant))).is_err()
+            let _planted = slimcluster_core::mutants::plant(Some(mutant));
+            std::panic::catch_unwind(|| run(*rng_seed, 4000)).is_err()
         };
         let caught = (0..1000).find(is_caught);
         println!("{mutant}: caught by seed {caught:?}");

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::message::{Claim, Hello, Input, Message, Output};
 use super::options::BootstrapOptions;
+use crate::mutants::mutant;
 use crate::raft::{Configuration, ConfiguredNode, Standing};
 use crate::random::Random;
 use crate::storage::{Abandoned, Identity, Phase};
@@ -241,11 +242,19 @@ impl Bootstrap {
             && self.all_see(set)
         {
             let phase = Phase::Promised(set.clone());
+            if mutant!(PromiseSaidEarly) {
+                let durable = std::mem::replace(&mut self.identity.phase, phase.clone());
+                self.broadcast();
+                self.identity.phase = durable;
+            }
             self.write(phase);
         } else if self.missing.values().any(|since| self.now.since(*since) >= self.options.release)
             && let Phase::Promised(set) = &self.identity.phase
         {
             let members = set.nodes().iter().map(|node| node.id).collect();
+            if mutant!(SecondPromise) {
+                return self.write(Phase::Fresh);
+            }
             self.renew(members);
         } else if self.alone_since.is_some_and(|since| self.now.since(since) >= self.options.release) && !self.is_alone
         {
@@ -394,7 +403,7 @@ impl Bootstrap {
             }
         }
         self.check_single(uuid)?;
-        if self.promised.len() == set.nodes().len() {
+        if self.promised.len() + usize::from(mutant!(PromiseMissing)) >= set.nodes().len() {
             self.write(Phase::Formed { uuid, baseline: set.clone() });
         }
         Ok(())
