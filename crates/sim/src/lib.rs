@@ -25,6 +25,8 @@ pub mod lifecycle;
 pub mod load;
 pub mod media;
 pub mod messages;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 mod panics;
 pub mod plan;

@@ -8,7 +8,7 @@ use slimcluster_sim::{Detail, Failure, Report, RunOptions, median, run_seed, run
 const USAGE: &str = "\
 usage: slimcluster-sim seeds N [--base B] [--keep-going] [--mutant NAME]   run the seeds B .. B+N
        slimcluster-sim replay SEED [--trace] [--mutant NAME]               run one seed again, with every event
-       slimcluster-sim mutants [--seeds N] [--base B]                      each safeguard left out must be missed within N seeds
+       slimcluster-sim mutants [--seeds N] [--base B] [--only NAME]        each safeguard left out must be missed within N seeds
 The last, and --mutant, need the feature `mutants`.";
 
 fn main() -> ExitCode {
@@ -62,28 +62,21 @@ fn replay(words: &[String]) -> Result<bool, String> {
 
 #[cfg(feature = "mutants")]
 fn mutants(words: &[String]) -> Result<bool, String> {
-    let count = option(words, "--seeds")?.map(number).transpose()?.unwrap_or(1_000);
+    use slimcluster_core::mutants::Mutant;
+    use slimcluster_sim::mutants::{Hunt, SEEDS_MAX, Tally, of_worlds};
+
+    let count = option(words, "--seeds")?.map(number).transpose()?.unwrap_or(SEEDS_MAX);
     let base = option(words, "--base")?.map(number).transpose()?.unwrap_or_default();
-    let mut all = true;
-    for mutant in slimcluster_core::mutants::Mutant::ALL.iter().copied() {
-        let began = Instant::now();
-        let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
-        let (_, failures) = run_seeds(base..base + count, threads(), options, true);
-        match failures.first() {
-            Some(failure) => println!(
-                "{:<24} caught by seed {:>4} after {:>5.1} s: {}",
-                mutant.to_string(),
-                failure.seed,
-                began.elapsed().as_secs_f64(),
-                failure.violation
-            ),
-            None => {
-                all = false;
-                println!("{:<24} NOT caught within {count} seeds", mutant.to_string());
-            }
-        }
+    let only =
+        option(words, "--only")?.map(|name| name.parse::<Mutant>()).transpose().map_err(|error| format!("{error}"))?;
+    let mut tally = Tally::default();
+    for (mutant, profile) in of_worlds().filter(|(mutant, _)| only.is_none_or(|only| only == *mutant)) {
+        let hunt = Hunt::run(mutant, profile, base..base + count, threads());
+        println!("{hunt}");
+        tally.add(&hunt);
     }
-    Ok(all)
+    println!("{tally}");
+    Ok(tally.is_complete())
 }
 
 #[cfg(not(feature = "mutants"))]

@@ -2,16 +2,17 @@
 
 #![cfg(feature = "mutants")]
 
-use slimcluster_core::mutants::Mutant;
-use slimcluster_sim::{RunOptions, run_seeds};
+use slimcluster_sim::mutants::{Hunt, SEEDS_MAX, Tally, of_worlds};
 
 #[test]
 fn each_missing_safeguard_is_noticed_within_a_thousand_seeds() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for mutant in Mutant::ALL.iter().copied() {
-        let options = RunOptions { mutant: Some(mutant), ..RunOptions::default() };
-        let (_, failures) = run_seeds(0..1_000, threads, options, true);
-        let failure = failures.first().unwrap_or_else(|| panic!("nobody missed the safeguard of {mutant}"));
-        println!("{mutant} is caught by seed {}: {}", failure.seed, failure.violation);
+    let mut tally = Tally::default();
+    for (mutant, profile) in of_worlds() {
+        let hunt = Hunt::run(mutant, profile, 0..SEEDS_MAX, threads);
+        println!("{hunt}");
+        tally.add(&hunt);
     }
+    println!("{tally}");
+    assert!(tally.is_complete(), "a safeguard is missed by nobody: see above");
 }

@@ -125,7 +125,11 @@ pub(super) fn on_resign(state: &mut State, from: NodeId, message: &Resign) -> Tr
 /// A follower has waited long enough.
 pub(super) fn on_timeout(state: &mut State) -> Transition {
     if state.may_campaign() {
-        return if mutant!(PreVoteSkipped) { Transition::Campaign { released: false } } else { Transition::AskPreVotes };
+        return if mutant!(PreVoteSkipped) {
+            Transition::Campaign { released: false }
+        } else {
+            Transition::AskPreVotes
+        };
     }
     // It may not campaign, but it should not name a leader that is gone.
     state.release();
