@@ -22,6 +22,7 @@ pub mod disk;
 pub mod event_loop;
 pub mod faults;
 pub mod lifecycle;
+pub mod linearizability;
 pub mod load;
 pub mod media;
 pub mod messages;
