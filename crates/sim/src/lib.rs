@@ -8,7 +8,7 @@
 //! Reading order: [`plan`], [`swarm`] and [`strike`] (what a seed decides), [`streams`], [`world`] (places, clock, events), [`process`] (one running node),
 //! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
 //! [`faults`] (what goes wrong when), [`client`], [`load`], [`workload`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
-//! (what must hold), [`trace`], [`report`], [`core_time`] and [`run`].
+//! (what must hold), [`linearizability`] (the judge of black-box histories), [`trace`], [`report`], [`core_time`] and [`run`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.

@@ -221,7 +221,6 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
                 open.push(at);
             }
         }
-        open.retain(|at| self.search.required[*at].invoked <= horizon);
         open.sort_by_key(|at| self.search.required[*at].due);
         let variants = vec![Variant { state, optional: Vec::new() }];
         Frame { step, open, horizon, variants, extended: 0, next: (0, 0) }

@@ -100,3 +100,36 @@ fn what_cannot_have_happened_is_not_judged() {
     let text = failure(&history).to_string();
     assert_eq!(text, "this is no history: operation 0 returned at 4, before it was invoked at 5");
 }
+
+/// The same situation, reached with one unknown operation or with the other, goes on in different ways.
+#[test]
+fn which_unknown_operation_was_used_makes_a_difference() {
+    let (written, swapped) = (Register::Write { key: 7, value: 1 }, Register::Swap { key: 7, from: 0, to: 1 });
+    for unknown in [[&written, &swapped], [&swapped, &written]] {
+        let mut history = Registered::default();
+        for (client, input) in unknown.into_iter().enumerate() {
+            history.invoke(client as u64, input.clone(), 0);
+        }
+        // The first read is explained by either; only the write explains the second.
+        read(&mut history, 5, 1, 10, 20);
+        write(&mut history, 5, 2, 30, Some(40));
+        read(&mut history, 5, 1, 50, 60);
+        check(&Registers, &history, Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+/// The situation after the first three is found with the unknown write used up before it is found without.
+#[test]
+fn a_situation_found_at_a_price_is_worth_finding_for_less() {
+    let mut history = Registered::default();
+    write(&mut history, 0, 1, 0, None);
+    write(&mut history, 1, 1, 1, Some(10));
+    write(&mut history, 2, 2, 1, Some(11));
+    read(&mut history, 3, 1, 1, 12);
+    read(&mut history, 3, 1, 20, 30);
+    write(&mut history, 3, 3, 40, Some(50));
+    read(&mut history, 3, 1, 60, 70);
+    let found = check(&Registers, &history, Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+    let order: Vec<usize> = found.orders[0].operations.iter().map(|id| id.0).collect();
+    assert_eq!(order, [2, 1, 3, 4, 5, 0, 6]);
+}
