@@ -8,7 +8,8 @@
 //! Reading order: [`plan`], [`swarm`] and [`strike`] (what a seed decides), [`streams`], [`world`] (places, clock, events), [`process`] (one running node),
 //! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
 //! [`faults`] (what goes wrong when), [`client`], [`load`], [`workload`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
-//! (what must hold), [`linearizability`] (the judge of black-box histories), [`trace`], [`report`], [`core_time`] and [`run`].
+//! (what must hold), [`linearizability`] (the judge of black-box histories), [`trace`], [`report`], [`totals`], [`core_time`],
+//! [`run`] and [`shrink`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.
@@ -35,16 +36,19 @@ pub mod process;
 pub mod registers;
 pub mod report;
 pub mod run;
+pub mod shrink;
 pub mod streams;
 pub mod strike;
 pub mod swarm;
 pub mod threads;
+pub mod totals;
 pub mod trace;
 pub mod workload;
 pub mod world;
 
 pub use plan::{Plan, PlanError};
 pub use report::{Failure, FaultCounts, Report, Stats};
-pub use run::{median, run_each, run_plan, run_seed, run_seeds, run_workload};
+pub use run::{median, registers, run_each, run_plan, run_seed, run_seeds, run_workload};
+pub use totals::Totals;
 pub use trace::Detail;
 pub use world::RunOptions;

@@ -52,6 +52,57 @@ pub struct Stats {
     pub restarted_after: u64,
 }
 
+impl Stats {
+    /// Adds the numbers of another run.
+    pub fn add(&mut self, other: &Stats) {
+        // Every field by name: one that is added above is not forgotten here.
+        let Stats {
+            events,
+            time,
+            operations,
+            acknowledged,
+            reads,
+            refused,
+            unknown,
+            faults,
+            starts,
+            crashes,
+            recovery_crashes,
+            elections,
+            writes,
+            fetches,
+            media_checks,
+            applied,
+            left_out,
+            settled_after,
+            restarted_after,
+        } = other;
+        self.faults.add(faults);
+        for (sum, value) in [
+            (&mut self.events, events),
+            (&mut self.time, time),
+            (&mut self.operations, operations),
+            (&mut self.acknowledged, acknowledged),
+            (&mut self.reads, reads),
+            (&mut self.refused, refused),
+            (&mut self.unknown, unknown),
+            (&mut self.starts, starts),
+            (&mut self.crashes, crashes),
+            (&mut self.recovery_crashes, recovery_crashes),
+            (&mut self.elections, elections),
+            (&mut self.writes, writes),
+            (&mut self.fetches, fetches),
+            (&mut self.media_checks, media_checks),
+            (&mut self.applied, applied),
+            (&mut self.left_out, left_out),
+            (&mut self.settled_after, settled_after),
+            (&mut self.restarted_after, restarted_after),
+        ] {
+            *sum += value;
+        }
+    }
+}
+
 /// How many faults of each kind: strikes by their class, and what network and disks do by themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts(BTreeMap<&'static str, u64>);

@@ -55,7 +55,7 @@ fn unlike_itself(plan: &Plan) -> Failure {
 }
 
 /// The workload of our own seeds.
-pub(crate) fn registers(plan: &Plan) -> Box<dyn Workload> {
+pub fn registers(plan: &Plan) -> Box<dyn Workload> {
     Box::new(RegisterLoad::new(plan.swarm.keys, plan.swarm.padding))
 }
 
@@ -103,7 +103,7 @@ pub fn run_each(
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
     })
 }

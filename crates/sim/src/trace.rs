@@ -4,6 +4,7 @@
 //! is run again, which gives the same failure, with the text on.
 
 use std::collections::VecDeque;
+use std::io::{self, Write as _};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -47,7 +48,8 @@ impl Trace {
         }
         let line = format!("{:>3}.{:06} {}", at / 1_000_000, at % 1_000_000, text());
         if self.detail == Detail::Print {
-            println!("{line}");
+            // Whoever reads may have seen enough and gone: the run goes on.
+            let _ = writeln!(io::stdout(), "{line}");
         }
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();

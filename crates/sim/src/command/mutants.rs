@@ -1,0 +1,32 @@
+//! `mutants`: how many seeds pass until each missing safeguard is noticed.
+
+use super::arguments::Arguments;
+
+#[cfg(not(feature = "mutants"))]
+pub(super) fn run(_: &Arguments) -> Result<bool, String> {
+    Err("build with `--features mutants`".to_owned())
+}
+
+#[cfg(feature = "mutants")]
+pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
+    use slimcluster_core::mutants::Mutant;
+    use slimcluster_sim::mutants::{Hunt, SEEDS_MAX, Tally, of_worlds};
+
+    let seeds = arguments.count("--seeds")?.unwrap_or(SEEDS_MAX);
+    let base = arguments.text("--base").map_or(0, super::base::named);
+    let only = arguments.text("--only").map(str::parse::<Mutant>).transpose().map_err(|error| error.to_string())?;
+    let threads = arguments.threads()?;
+    let mutants: Vec<_> = of_worlds().filter(|(mutant, _)| only.is_none_or(|only| only == *mutant)).collect();
+    if mutants.is_empty() {
+        return Err("this mutant is caught by a test of another package: see src/mutants.rs".to_owned());
+    }
+    println!("at most {seeds} seeds for each of {} mutants, from {base} on", mutants.len());
+    let mut tally = Tally::default();
+    for (mutant, profile) in mutants {
+        let hunt = Hunt::run(mutant, profile, base..base.saturating_add(seeds), threads);
+        println!("{hunt}");
+        tally.add(&hunt);
+    }
+    println!("{tally}");
+    Ok(tally.is_complete())
+}

@@ -1,0 +1,103 @@
+//! Trying candidates: on all threads at once, within a budget, with a result that does not depend on who was faster.
+
+use std::time::{Duration, Instant};
+
+use crate::panics;
+use crate::plan::Plan;
+use crate::report::Failure;
+use crate::run::run_once;
+use crate::trace::Detail;
+use crate::workload::Workload;
+use crate::world::RunOptions;
+
+/// How much may be spent on one failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Runs, those included that were begun in vain beside one that was taken.
+    pub runs: usize,
+    /// Real time. A search that it ends depends on the speed of the machine; [`crate::shrink::Shrunk::complete`] tells.
+    pub time: Duration,
+    /// Threads that run candidates.
+    pub threads: usize,
+}
+
+impl Default for Budget {
+    /// Enough for nearly every failure: most take some hundred runs of a tenth of a second each.
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Budget { runs: 2_000, time: Duration::from_secs(180), threads }
+    }
+}
+
+/// The best plan so far, and what is left of the budget.
+pub(super) struct Trials<'a> {
+    pub(super) best: Plan,
+    /// When the best plan fails, in virtual microseconds.
+    pub(super) fails_at: u64,
+    property: &'static str,
+    options: RunOptions,
+    workload: &'a (dyn Fn(&Plan) -> Box<dyn Workload> + Sync),
+    pub(super) runs: usize,
+    runs_max: usize,
+    threads: usize,
+    deadline: Instant,
+}
+
+impl<'a> Trials<'a> {
+    pub(super) fn new(
+        failure: &Failure,
+        options: RunOptions,
+        workload: &'a (dyn Fn(&Plan) -> Box<dyn Workload> + Sync),
+        budget: Budget,
+    ) -> Self {
+        Trials {
+            best: failure.plan.clone(),
+            fails_at: failure.at,
+            property: failure.violation.property,
+            options: options.with_detail(Detail::Hash),
+            workload,
+            runs: 0,
+            runs_max: budget.runs,
+            threads: budget.threads.max(1),
+            deadline: Instant::now() + budget.time,
+        }
+    }
+
+    /// Whether the budget is used up.
+    pub(super) fn spent(&self) -> bool {
+        self.runs >= self.runs_max || Instant::now() >= self.deadline
+    }
+
+    /// Tries `candidates` in their order. The first that breaks the same property becomes the best plan, and its place is returned.
+    pub(super) fn first(&mut self, candidates: &[Plan]) -> Option<usize> {
+        let numbered: Vec<(usize, &Plan)> = candidates.iter().enumerate().collect();
+        for some in numbered.chunks(self.threads) {
+            if self.spent() {
+                return None;
+            }
+            self.runs += some.len();
+            let failures: Vec<Option<u64>> = std::thread::scope(|scope| {
+                let this = &*self;
+                let running: Vec<_> = some.iter().map(|(_, plan)| scope.spawn(|| this.fails_at(plan))).collect();
+                // A candidate that panics outside of its world is none.
+                running.into_iter().map(|run| run.join().ok().flatten()).collect()
+            });
+            if let Some(((number, plan), at)) =
+                some.iter().zip(failures).find_map(|(candidate, at)| Some((candidate, at?)))
+            {
+                (self.best, self.fails_at) = ((*plan).clone(), at);
+                return Some(*number);
+            }
+        }
+        None
+    }
+
+    /// When `plan` breaks the property, if it does.
+    fn fails_at(&self, plan: &Plan) -> Option<u64> {
+        if *plan == self.best || plan.check().is_err() {
+            return None;
+        }
+        let outcome = panics::silently(|| run_once(plan, self.options, (self.workload)(plan)));
+        outcome.err().filter(|failure| failure.violation.property == self.property).map(|failure| failure.at)
+    }
+}
