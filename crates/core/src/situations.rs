@@ -29,6 +29,75 @@ macro_rules! situations {
 situations! {
     // Elections.
     LeaderElected: "a leader was elected",
+    PreVoteRefusedForTheLeader: "a pre-vote was refused for the sake of a leader in contact",
+    PreVoteAfterContactLost: "a pre-vote was granted because a known leader was silent",
+    PreVoteRefusedForItsLog: "a pre-vote was refused because the asker's log was behind",
+    VoteRefusedForTheLeader: "a vote was refused for the sake of a leader in contact",
+    VoteRefusedForItsLog: "a vote was refused because the candidate's log was behind",
+    VoteGivenToAnother: "a vote was refused because another candidate of the term had it",
+    CandidatesMet: "two candidates of one term asked each other",
+    CandidateFollowed: "a candidate met the leader of its own term",
+    ElectionUndecided: "an election ended without a leader",
+    LeaderMetHigherTerm: "a leader met a higher term",
+    QuorumLost: "a leader stepped down because a quorum was silent",
+    SuccessorCampaigned: "a leader resigned and its successor campaigned at once",
+    LowerTermAnswered: "AppendEntries of a lower term were refused",
+
+    // Replication.
+    TailCutOff: "an uncommitted tail was cut off",
+    UnwrittenTailCutOff: "a tail was cut off that was not durable yet",
+    WriteOutlivedItsEntries: "entries were cut off while their write was on its way",
+    GapRefused: "AppendEntries that would leave a gap were refused",
+    ConflictRefused: "AppendEntries were refused where an entry of another term stood",
+    RefusalOvertaken: "a refusal became void before it was sent",
+    LateRefusalIgnored: "a leader got a refusal that told it nothing",
+    CopyOfEntries: "entries arrived that stood there already",
+    WindowFull: "a leader waited because a peer's window was full",
+    WindowTakenForLost: "a leader took what a silent peer was sent for lost",
+    FetchedToReplicate: "a leader read its log back for a peer",
+    FetchedToApply: "a node read its log back to apply it",
+    FetchOutdated: "what was read back had been cut off meanwhile",
+
+    // Commit and apply.
+    OlderEntriesCommitted: "an entry of the leader's own term committed older ones with it",
+    OlderEntriesWaited: "a quorum held an entry of an earlier term, which did not commit by that",
+    TermOfItsNoop: "a leadership ended that had appended nothing but its no-op",
+    CommittedBeforeOwnDisk: "a leader committed what its own disk did not hold yet",
+    CommitNotProved: "a leader's commit index was beyond what its messages had proved",
+    ApplyHeldBack: "apply was held back by its byte bound",
+    AppliedBeforeDurable: "an entry was handed over to apply before it was durable here",
+
+    // Sessions.
+    SessionReplaced: "a restarted node's session closed its older one",
+    SessionAskedTwice: "a session was asked for that was open already",
+    DuplicateAnswered: "a copy of an applied command was answered with its first reply",
+    CommandSentAgain: "a command was sent to a second leader, or again",
+    ResubmitFoundOutcome: "a resubmitted command had its outcome already",
+    ForwardRefused: "a forward was refused by a node that did not lead its term",
+    ForwardTakenOnce: "a copy of a forward was dropped",
+    NeverSent: "a command was refused that was never sent to a leader",
+
+    // Reads.
+    ReadConfirmed: "a quorum confirmed a read",
+    ReadsShared: "several reads were confirmed by one round",
+    ReadWaitedForNoop: "a read waited until its leader had committed in its own term",
+    ReadGivenUp: "a leadership ended with reads unanswered",
+    ReadAskedElsewhere: "a read was asked of a node that did not lead",
+
+    // Bootstrap and links.
+    Promised: "a node promised to form a cluster",
+    PromiseResumed: "a node started with a promise of an earlier process",
+    PromiseGivenUp: "a node gave up its promise and took a new id",
+    IdGivenUpForAnother: "a fresh node took a new id because another had given up a set with it",
+    PromiseStoodInTheWay: "a node waited for the end of a promise that it had given up",
+    FormedOnTheWordOfAnother: "a node learned from a formed one that all had promised",
+    JoinOnly: "a node met a cluster that was formed without it",
+    LinkReplaced: "a peer dialled again while its older link still stood",
+    LinkToAnEarlierProcess: "a link turned out to lead to an earlier process",
+    AddressOfAnother: "a node dialled an address that belonged to another node by then",
+    SecondWay: "a node dialled a peer that it reached already",
+    ProofLate: "a link was closed because its peer proved nothing in time",
+    UnprovenDropped: "a message was dropped whose sender had not proven its cluster",
 
     // Storage.
     TornTailCut: "recovery cut a torn tail",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::outcome::CommandOutcome;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::storage::Reply;
 use crate::{CommandId, Generation, Index, NodeId, SessionId};
 
@@ -56,8 +57,10 @@ impl Sessions {
         let older = self.open.iter().find(|(_, session)| session.node == node).map(|(id, s)| (*id, s.generation));
         if let Some((id, open_generation)) = older {
             if generation <= open_generation {
+                sometimes(Situation::SessionAskedTwice);
                 return None;
             }
+            sometimes(Situation::SessionReplaced);
             self.open.remove(&id);
         }
         while self.open.len() >= SESSIONS_MAX {
@@ -90,6 +93,7 @@ impl Sessions {
             return Known::Settled(Some(*index), CommandOutcome::Applied(reply.clone()));
         }
         if let Some((index, reply)) = session.replies.get(&command.number) {
+            sometimes(Situation::DuplicateAnswered);
             return Known::Settled(Some(*index), CommandOutcome::Applied(reply.clone()));
         }
         if let Some(index) = session.applied.get(&command.number) {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::io::{Lane, LinkId, Output};
 use super::message::{Hello, PeerMessage, Refusal};
 use crate::random::Random;
+use crate::situations::{Situation, sometimes};
 use crate::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
 use crate::{Generation, Instant, NodeId, Nonce};
 
@@ -201,6 +202,7 @@ impl Links {
         let late: Vec<LinkId> =
             self.links.iter().filter(|(_, l)| l.deadline.is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
         for id in late {
+            sometimes(Situation::ProofLate);
             self.failed(now, id);
             self.close(id);
         }
@@ -344,6 +346,7 @@ impl Links {
             return;
         }
         if hello.to.is_some_and(|to| to != own.from) {
+            sometimes(Situation::AddressOfAnother);
             let reason = format!("this address now belongs to node {} ({})", own.from, own.name);
             self.send_on(link, Lane::Control, &PeerMessage::Refused(Refusal { cluster_id: own.cluster_id, reason }));
             self.close(link);
@@ -357,12 +360,14 @@ impl Links {
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
+            sometimes(Situation::LinkReplaced);
             self.close(id);
         }
         let restarted = self.outbound.get(&hello.from).copied().filter(|id| {
             matches!(self.links.get(id), Some(Link { state: State::Outbound { nonce, .. }, .. }) if *nonce != hello.nonce)
         });
         if let Some(id) = restarted {
+            sometimes(Situation::LinkToAnEarlierProcess);
             self.close(id); // It led to the process before.
         }
         self.note(now, &hello, &own);
@@ -388,6 +393,9 @@ impl Links {
         };
         let (to, stale) = (*to, expected.is_some_and(|expected| expected != hello.from));
         if stale || self.outbound.contains_key(&hello.from) {
+            if !stale {
+                sometimes(Situation::SecondWay);
+            }
             // Another node than we looked for, or a second way to one that we reach already.
             self.note(now, &hello, own);
             self.estrange(now, link);

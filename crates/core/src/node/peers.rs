@@ -8,6 +8,7 @@ use super::proposals::forward_header;
 use super::reads::Asker;
 use crate::machine::{MachineEntry, SessionEntry};
 use crate::raft::{self, Proposal, ProposeError, ReadId};
+use crate::situations::{Situation, sometimes};
 use crate::swim::NAME_BYTES_MAX;
 use crate::{Index, NodeId, Run, RunKind};
 
@@ -25,6 +26,7 @@ impl Node {
         // Everything else belongs to a cluster, which the link must have proven (rule 28).
         let proven = self.links.proven(from).and_then(|hello| hello.uuid);
         if self.raft.is_none() || proven.is_none() || proven != self.uuid() {
+            sometimes(Situation::UnprovenDropped);
             self.count_drop("a message of a peer that has not proven this cluster");
             return;
         }
@@ -42,6 +44,7 @@ impl Node {
                 let asked = self.reads.confirm(Asker::Peer(from, id));
                 let taken = asked.is_some_and(|asked| self.start_read(asked));
                 if !taken {
+                    sometimes(Situation::ReadAskedElsewhere);
                     self.answer_read(from, id, None);
                 }
             }
@@ -64,6 +67,7 @@ impl Node {
         }
         match self.forwards.get(&from) {
             Some((known, last)) if *known == nonce && forward.number <= *last => {
+                sometimes(Situation::ForwardTakenOnce);
                 self.count_drop("a forward that was taken before");
                 return;
             }
@@ -84,6 +88,7 @@ impl Node {
             return;
         }
         if let Err(overloaded) = self.propose(&forward.run) {
+            sometimes(Situation::ForwardRefused);
             let number = forward.number;
             let refused = ForwardRefused { group: self.group, number, term, kind, overloaded };
             self.links.send(from, Lane::Control, &PeerMessage::ForwardRefused(refused));

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::io::{Outcome, Output, Refused, RequestId, Submit};
 use crate::machine::CommandOutcome;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::storage::Reply;
 use crate::{
     Block, CommandId, GroupId, Index, Instant, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, SessionId, Term,
@@ -195,6 +196,7 @@ impl Proposals {
                 pending.deadline = deadline;
                 pending.leader_deadline = deadline;
                 if pending.done.is_some() {
+                    sometimes(Situation::ResubmitFoundOutcome);
                     self.finish(id.number);
                 } else {
                     self.unsent.push_back(id.number);
@@ -306,7 +308,10 @@ impl Proposals {
                 if let Some(pending) = self.pending.get_mut(number) {
                     pending.copies = match pending.copies {
                         Copies::None => Copies::One { to, forward, at: now },
-                        _ => Copies::Several { to, at: now },
+                        _ => {
+                            sometimes(Situation::CommandSentAgain);
+                            Copies::Several { to, at: now }
+                        }
                     };
                 }
             }
@@ -449,6 +454,7 @@ impl Proposals {
     fn expire(&mut self, now: Instant, number: u64) {
         let (Some(session), Some(pending)) = (self.session, self.pending.get_mut(&number)) else { return };
         if pending.copies == Copies::None || mutant!(TimeOutIsNotCommitted) {
+            sometimes(Situation::NeverSent);
             self.resolve(number, Outcome::NotCommitted(Refused::NoLeader));
         } else if let Some(request) = pending.request.take() {
             self.kept.push_back((now + KEPT_FOR, number));

@@ -54,6 +54,11 @@ impl Candidate {
         Ok((candidate, transition))
     }
 
+    /// Whether it asks for votes, not for pre-votes.
+    pub(super) fn has_opened_term(&self) -> bool {
+        self.phase == Phase::Vote
+    }
+
     /// The own vote may have become durable.
     pub(super) fn on_written(&mut self, state: &State) -> Transition {
         if self.phase == Phase::Vote && (state.is_hard_state_durable() || mutant!(OwnVoteAtOnce)) {

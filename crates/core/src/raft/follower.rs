@@ -8,6 +8,7 @@ use super::message::{AppendEntries, Message, PreVote, PreVoteResponse, RequestVo
 use super::raft::Transition;
 use super::state::State;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::{LogId, NodeId, Run};
 
 /// The leader of this term sent entries, or a heartbeat.
@@ -22,6 +23,8 @@ pub(super) fn on_append_entries(state: &mut State, from: NodeId, message: Append
     state.hear_round(message.round);
 
     if !holds(state, &message)? {
+        let is_gap = message.prev.index > state.log.last().index;
+        sometimes(if is_gap { Situation::GapRefused } else { Situation::ConflictRefused });
         state.refuse(message.prev);
         return Ok(Transition::Follow);
     }
@@ -36,6 +39,9 @@ pub(super) fn on_append_entries(state: &mut State, from: NodeId, message: Append
     // What lies beyond was not proved to be the leader's entry, whatever its commit index says.
     let proved = if mutant!(LeaderCommitBelieved) { message.leader_commit } else { state.proved() };
     let committed = message.leader_commit.min(proved);
+    if committed < message.leader_commit {
+        sometimes(Situation::CommitNotProved);
+    }
     if committed > state.commit() {
         state.commit_to(committed)?;
     }
@@ -77,7 +83,10 @@ fn accept(state: &mut State, run: Run) -> Result<(), Fatal> {
     }
     match run.slice(same.next(), run.last()) {
         Some(rest) => state.splice(rest),
-        None => Ok(()),
+        None => {
+            sometimes(Situation::CopyOfEntries);
+            Ok(())
+        }
     }
 }
 
@@ -88,7 +97,15 @@ fn fork(at: LogId) -> Fatal {
 /// A node asks whether it would get a vote. `is_sticky`: a leader is in contact with this node, or is this node.
 pub(super) fn on_pre_vote(state: &mut State, from: NodeId, message: &PreVote, is_sticky: bool) {
     // An asker in an older term would campaign in a term that is not new here; the answer tells it the term to ask in.
-    let granted = !is_sticky && message.term >= state.term() && is_up_to_date(state, message.last);
+    let is_current = message.term >= state.term();
+    let granted = !is_sticky && is_current && is_up_to_date(state, message.last);
+    if is_sticky && is_current {
+        sometimes(Situation::PreVoteRefusedForTheLeader);
+    } else if is_current && !granted {
+        sometimes(Situation::PreVoteRefusedForItsLog);
+    } else if granted && state.leader().is_some() {
+        sometimes(Situation::PreVoteAfterContactLost);
+    }
     let response = PreVoteResponse { term: state.term(), asked: message.term, granted };
     state.send(from, Message::PreVoteResponse(response));
 }
@@ -97,6 +114,13 @@ pub(super) fn on_pre_vote(state: &mut State, from: NodeId, message: &PreVote, is
 pub(super) fn on_request_vote(state: &mut State, from: NodeId, message: &RequestVote) -> Transition {
     let is_free = state.hard_state().vote.is_none_or(|vote| vote == from) && state.leader().is_none();
     let granted = (is_free || mutant!(SecondVote)) && is_up_to_date(state, message.last);
+    if is_free && !granted {
+        sometimes(Situation::VoteRefusedForItsLog);
+    } else if state.hard_state().vote.is_some_and(|vote| vote != from && vote != state.id) {
+        sometimes(Situation::VoteGivenToAnother);
+    } else if !is_free && state.leader().is_none() {
+        sometimes(Situation::CandidatesMet);
+    }
     if granted {
         state.vote_for(from);
         state.restart_election_timer();
@@ -119,7 +143,11 @@ pub(super) fn on_resign(state: &mut State, from: NodeId, message: &Resign) -> Tr
     }
     state.release();
     state.restart_election_timer();
-    if message.successor && state.may_campaign() { Transition::Campaign { released: true } } else { Transition::Follow }
+    if message.successor && state.may_campaign() {
+        sometimes(Situation::SuccessorCampaigned);
+        return Transition::Campaign { released: true };
+    }
+    Transition::Follow
 }
 
 /// A follower has waited long enough.

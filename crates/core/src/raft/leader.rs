@@ -18,6 +18,7 @@ use super::read::Reads;
 use super::staged::Staged;
 use super::state::State;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::{Index, Instant, LogId, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, WallTime};
 
 /// The state of one leadership.
@@ -112,6 +113,7 @@ impl Leader {
         if let Some(conflict) = &response.conflict {
             let shared = state.log.last_not_above(conflict.hint.term, conflict.hint.index);
             if !progress.back_off(conflict.rejected, shared.index.next()) {
+                sometimes(Situation::LateRefusalIgnored);
                 state.drop_part(DropReason::Stale);
             }
         }
@@ -127,6 +129,7 @@ impl Leader {
             id == state.id || contact.is_some_and(|at| state.now - at < state.options.election_timeout_max)
         };
         if !quorum::reached(state.log.configuration(), is_in_contact) && !mutant!(CheckQuorumSkipped) {
+            sometimes(Situation::QuorumLost);
             state.release();
             state.restart_election_timer();
             return Transition::Follow;
@@ -179,6 +182,12 @@ impl Leader {
     /// The leadership ends. What was accepted stays in the log; what becomes of it is the next leader's affair.
     pub(super) fn retire(&mut self, state: &mut State) -> Result<(), Fatal> {
         self.append_staged(state)?;
+        if state.log.last().index == self.opening {
+            sometimes(Situation::TermOfItsNoop);
+        }
+        if self.reads.len() > 0 {
+            sometimes(Situation::ReadGivenUp);
+        }
         for id in self.reads.drain() {
             state.read_failed(id);
         }
@@ -193,6 +202,8 @@ impl Leader {
         if self.reads.wants_round() && (state.commit() >= self.opening || mutant!(ReadBeforeOwnCommit)) {
             self.round += if mutant!(ReadJoinsEarlierRound) { 0 } else { 1 };
             self.reads.begin(self.round, state.commit());
+        } else if self.reads.wants_round() {
+            sometimes(Situation::ReadWaitedForNoop);
         }
         for (&to, progress) in &mut self.peers {
             replicate(state, to, progress, self.round);
@@ -203,6 +214,7 @@ impl Leader {
             quorum::reached(state.log.configuration(), has_heard) || mutant!(ReadWithoutRound)
         };
         if let Some((reads, index)) = self.reads.confirmed(heard) {
+            sometimes(if reads.len() > 1 { Situation::ReadsShared } else { Situation::ReadConfirmed });
             for id in reads {
                 state.read_ready(id, index);
             }
@@ -279,7 +291,15 @@ impl Leader {
         let index = quorum::committed(state.log.configuration(), matched);
         let is_own_term = state.log.term_at(index) == Some(state.term()) || mutant!(OwnTermCommit);
         if index > state.commit() && is_own_term {
+            if state.log.term_at(state.commit().next()) != Some(state.term()) {
+                sometimes(Situation::OlderEntriesCommitted);
+            }
+            if index > state.durable() {
+                sometimes(Situation::CommittedBeforeOwnDisk);
+            }
             state.commit_to(index)?;
+        } else if index > state.commit() {
+            sometimes(Situation::OlderEntriesWaited);
         }
         let settled = state.commit().min(state.durable());
         while let Some(&(last, bytes)) = self.unsettled.front()
@@ -337,6 +357,9 @@ fn replicate(state: &mut State, to: NodeId, progress: &mut Progress, round: u64)
         let allowance = progress.allowance(&state.options);
         let next = progress.next_index();
         if allowance == Allowance::Nothing || (allowance == Allowance::Entries && next > last) {
+            if allowance == Allowance::Nothing && progress.is_replicating() && next <= last {
+                sometimes(Situation::WindowFull);
+            }
             break;
         }
         let bytes_max = state.options.append_bytes_max;
@@ -344,6 +367,7 @@ fn replicate(state: &mut State, to: NodeId, progress: &mut Progress, round: u64)
             Lookup::Cached(runs) => runs,
             Lookup::Stored(_) if allowance == Allowance::Probe => Vec::new(),
             Lookup::Stored(until) => {
+                sometimes(Situation::FetchedToReplicate);
                 state.fetch(next, until, bytes_max);
                 break;
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::options::Options;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::{Index, Instant};
 
 /// The leader's view of one peer.
@@ -153,6 +154,7 @@ impl Progress {
             Mode::Replicate(window) => {
                 let oldest = window.messages.front().map(|message| message.sent.max(self.advanced));
                 if oldest.is_some_and(|since| now - since >= patience) {
+                    sometimes(Situation::WindowTakenForLost);
                     self.probe();
                 }
             }

@@ -12,6 +12,7 @@ use super::message::{AppendEntriesResponse, Message};
 use super::options::Options;
 use super::state::State;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::{GroupId, HardState, Index, Instant, LogId, NodeId, Term};
 
 /// One node's part in one Raft group.
@@ -267,7 +268,12 @@ impl Raft {
         match (input, &mut self.part) {
             (Input::Message { from, message }, _) => return self.on_message(from, message),
             (Input::Timeout, Part::Leader(leader)) => return Ok(leader.on_timeout(state)),
-            (Input::Timeout, _) if state.now >= state.election_deadline() => return Ok(follower::on_timeout(state)),
+            (Input::Timeout, part) if state.now >= state.election_deadline() => {
+                if matches!(part, Part::Candidate(candidate) if candidate.has_opened_term()) {
+                    sometimes(Situation::ElectionUndecided);
+                }
+                return Ok(follower::on_timeout(state));
+            }
             (Input::Timeout, _) => {}
             (Input::Written(seq), part) => {
                 state.written(seq)?;
@@ -326,6 +332,7 @@ impl Raft {
                     return Ok(Transition::Stay);
                 }
                 Message::RequestVote(request) if is_sticky && !request.released => {
+                    sometimes(Situation::VoteRefusedForTheLeader);
                     follower::refuse_or_grant(state, from, false);
                     return Ok(Transition::Stay);
                 }
@@ -342,6 +349,10 @@ impl Raft {
         }
 
         let state = &mut self.state;
+        if matches!((&message, &self.part), (Message::AppendEntries(_), Part::Candidate(own)) if own.has_opened_term())
+        {
+            sometimes(Situation::CandidateFollowed);
+        }
         match (message, &mut self.part) {
             (Message::AppendEntries(_), Part::Leader(_)) => {
                 return Err(Fatal::new(format!("{from} and this node both lead in term {}", state.term())));
@@ -380,6 +391,7 @@ impl Raft {
             Message::PreVote(request) => follower::on_pre_vote(state, from, request, true),
             Message::RequestVote(_) => follower::refuse_or_grant(state, from, false),
             Message::AppendEntries(_) => {
+                sometimes(Situation::LowerTermAnswered);
                 let term = state.term();
                 let response = AppendEntriesResponse { term, round: 0, match_index: Index(0), conflict: None };
                 state.send(from, Message::AppendEntriesResponse(response));
@@ -389,6 +401,9 @@ impl Raft {
     }
 
     fn adopt_term(&mut self, term: Term) -> Result<(), Fatal> {
+        if matches!(self.part, Part::Leader(_)) {
+            sometimes(Situation::LeaderMetHigherTerm);
+        }
         self.become_part(Part::Follower)?;
         self.state.adopt_term(term);
         Ok(())

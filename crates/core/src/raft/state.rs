@@ -14,6 +14,7 @@ use super::options::Options;
 use super::watermark::Watermark;
 use crate::mutants::mutant;
 use crate::random::Random;
+use crate::situations::{Situation, sometimes};
 use crate::{GroupId, HardState, Index, Instant, LogId, NodeId, Run, Term, WriteSeq};
 
 /// Messages held back while the hard state is being written. A disk that stalls must not let peers fill our memory: beyond it
@@ -255,6 +256,8 @@ impl State {
             if kept < self.commit {
                 return Err(Fatal::new(format!("{run:?} would replace entries committed up to {}", self.commit)));
             }
+            let is_durable = self.watermark.durable() >= self.log.last().index;
+            sometimes(if is_durable { Situation::TailCutOff } else { Situation::UnwrittenTailCutOff });
             self.watermark.truncate(kept);
             self.queued = self.queued.iter().filter_map(|queued| queued.slice(queued.first(), kept)).collect();
         }
@@ -323,7 +326,11 @@ impl State {
         };
         let ack = &mut self.acknowledgement;
         // What was refused may have been proved since by a message that had been overtaken.
+        let was_refused = ack.refused.is_some();
         let refused = ack.refused.take().filter(|prev| prev.index > ack.proved);
+        if was_refused && refused.is_none() {
+            sometimes(Situation::RefusalOvertaken);
+        }
         let owed = ack.owed > Index(0) && match_index >= ack.owed;
         if !ack.is_due && !owed && refused.is_none() && match_index <= ack.sent {
             return;
@@ -378,12 +385,16 @@ impl State {
         }
         let room = self.options.apply_bytes_max.saturating_sub(self.handed_bytes);
         if self.handed >= self.commit || room == 0 {
+            if self.handed < self.commit {
+                sometimes(Situation::ApplyHeldBack);
+            }
             return;
         }
         match self.log.read(self.handed.next(), self.commit, room) {
             Lookup::Cached(runs) => self.hand_over(runs),
             // Reading back has its price: not for the last few bytes of room, or a replay would crawl entry by entry.
             Lookup::Stored(last) if room >= self.options.apply_bytes_max / 2 => {
+                sometimes(Situation::FetchedToApply);
                 self.fetch(self.handed.next(), last, room);
             }
             Lookup::Stored(_) => {}
@@ -397,6 +408,9 @@ impl State {
             self.handed_runs.push_back((run.last(), run.encoded_len()));
         }
         if !runs.is_empty() {
+            if self.handed > self.watermark.durable() {
+                sometimes(Situation::AppliedBeforeDurable);
+            }
             self.outbox.push_back(Output::Apply(runs));
         }
     }
@@ -433,6 +447,7 @@ impl State {
                     "storage could not read back the entries from {first}, it gave {runs:?}"
                 )));
             }
+            sometimes(Situation::FetchOutdated);
             return Ok(Vec::new());
         }
         if self.handed.next() == first || mutant!(FetchedAppliedAnywhere) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::io::Fatal;
 use crate::mutants::mutant;
+use crate::situations::{Situation, sometimes};
 use crate::{Index, WriteSeq};
 
 /// Numbers the writes of a group and tells what their completions prove.
@@ -49,6 +50,9 @@ impl Watermark {
     /// The entries beyond `kept` are gone: neither the watermark nor a late completion may cover them.
     pub(super) fn truncate(&mut self, kept: Index) {
         self.durable = self.durable.min(kept);
+        if self.claimed() > kept {
+            sometimes(Situation::WriteOutlivedItsEntries);
+        }
         for pending in self.pending.iter_mut().filter(|_| !mutant!(PendingWritesNotClipped)) {
             pending.end = pending.end.map(|end| end.min(kept));
         }

@@ -9,6 +9,7 @@ use super::options::BootstrapOptions;
 use crate::mutants::mutant;
 use crate::raft::{Configuration, ConfiguredNode, Standing};
 use crate::random::Random;
+use crate::situations::{Situation, sometimes};
 use crate::storage::{Abandoned, Identity, Phase};
 use crate::{ClusterUuid, Durability, Instant, NodeId};
 
@@ -49,6 +50,9 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Goes on from `identity`, which is durable.
     pub fn new(options: BootstrapOptions, identity: Identity, rng_seed: u64, now: Instant) -> Self {
+        if matches!(identity.phase, Phase::Promised(_)) {
+            sometimes(Situation::PromiseResumed);
+        }
         let resend_at = now + options.resend;
         let mut bootstrap = Bootstrap {
             options,
@@ -200,6 +204,7 @@ impl Bootstrap {
             // Never promised, hence nothing to give up but the id: the set gets one voice more for its end.
             let is_fresh = self.writing.is_none() && self.identity.phase == Phase::Fresh;
             if is_fresh && set.contains(&own) && self.formed_peers().is_empty() {
+                sometimes(Situation::IdGivenUpForAnother);
                 self.renew(Vec::new());
             }
         }
@@ -241,6 +246,7 @@ impl Bootstrap {
             && self.now.since(*since) >= self.options.settle_for()
             && self.all_see(set)
         {
+            sometimes(Situation::Promised);
             let phase = Phase::Promised(set.clone());
             if mutant!(PromiseSaidEarly) {
                 let durable = std::mem::replace(&mut self.identity.phase, phase.clone());
@@ -251,6 +257,7 @@ impl Bootstrap {
         } else if self.missing.values().any(|since| self.now.since(*since) >= self.options.release)
             && let Phase::Promised(set) = &self.identity.phase
         {
+            sometimes(Situation::PromiseGivenUp);
             let members = set.nodes().iter().map(|node| node.id).collect();
             if mutant!(SecondPromise) {
                 return self.write(Phase::Fresh);
@@ -307,12 +314,17 @@ impl Bootstrap {
             // A set that this node gave up may still turn out dead; JoinOnly is final.
             let gave_up = self.identity.abandoned.iter().any(|abandoned| abandoned.set == members);
             if !gave_up || count > members.len() / 2 {
+                sometimes(Situation::JoinOnly);
                 self.write(Phase::JoinOnly { uuid });
             }
             return Ok(());
         }
         let nodes = self.eligible()?;
-        if nodes.len() < self.options.node_count || self.undead_promise().is_some() {
+        if nodes.len() < self.options.node_count {
+            return Ok(());
+        }
+        if self.undead_promise().is_some() {
+            sometimes(Situation::PromiseStoodInTheWay);
             return Ok(());
         }
         let set = Configuration::new(nodes).map_err(|error| error.to_string())?;
@@ -391,6 +403,7 @@ impl Bootstrap {
                     true
                 }
                 Some(Claim::Formed { uuid: theirs, .. }) if *theirs == uuid => {
+                    sometimes(Situation::FormedOnTheWordOfAnother);
                     self.promised.extend(set.nodes().iter().map(|node| node.id));
                     true
                 }
