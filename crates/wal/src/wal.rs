@@ -246,7 +246,7 @@ impl Wal {
 
     /// Writes the hard state, if it changes, and then one batch of records, each synced before the next step.
     fn append(&mut self, bodies: &[Body<'_>], hard_state: Option<HardState>) -> Result<(), WalError> {
-        if mutant!(self.parts.directory.planted, HardStateAfterRecords) && !bodies.is_empty() {
+        if mutant!(self.parts.directory.planted, HardStateAfterRecords) && hard_state.is_some() && !bodies.is_empty() {
             self.append(bodies, None)?;
             return self.append(&[], hard_state);
         }

@@ -2,17 +2,12 @@
 
 mod support;
 
-use slimcluster_core::storage::Recovered;
 use slimcluster_core::{GroupId, Index};
 use slimcluster_wal::{Damage, Wal, WalError};
 use support::disk::MemoryDisk;
+use support::ops::SEGMENT;
+use support::records::{FIRST, HEAD, HEADER, close_short_and_rot, forge_each_field, mix_two_histories, records, seal};
 use support::*;
-
-const SEGMENT: u64 = 4096;
-const FIRST: &str = "log-0000000000000001";
-/// Bytes of a segment's head and of a record's header.
-const HEAD: usize = 64;
-const HEADER: usize = 64;
 
 /// A store of three batches in one segment, and its author.
 fn small(idle: bool) -> (MemoryDisk, Author) {
@@ -58,66 +53,6 @@ fn refused(disk: &MemoryDisk) -> Damage {
     damage
 }
 
-/// The records of a segment: offset and whole length.
-fn records(segment: &[u8]) -> Vec<(usize, usize)> {
-    let mut records = Vec::new();
-    let mut at = HEAD;
-    while segment[at + 8] != 0 || segment[at + 9] != 0 {
-        let length = u32::from_le_bytes(segment[at + 4..at + 8].try_into().unwrap()) as usize;
-        let size = (HEADER + length).next_multiple_of(8);
-        records.push((at, size));
-        at += size;
-    }
-    records
-}
-
-/// Gives a changed record a checksum that holds.
-fn seal(segment: &mut [u8], (at, size): (usize, usize)) {
-    let crc = crc32c::crc32c(&segment[at + 4..at + size]);
-    segment[at..at + 4].copy_from_slice(&crc.to_le_bytes());
-}
-
-#[test]
-fn every_flipped_bit_is_noticed_or_harmless() {
-    for idle in [true, false] {
-        let (disk, author) = small(idle);
-        let (_, sound) = open(&disk.fork(), SEGMENT).unwrap();
-        let last_batch = records(&disk.contents(FIRST)).last().unwrap().0;
-        let (mut shorter, mut damaged) = (0, 0);
-        for name in disk.names() {
-            let bytes = disk.contents(&name);
-            // Behind the few bytes of each slot the file of votes is never read.
-            let is_read = |bit: &usize| name != "hardstate" || bit / 8 % 4096 < 100;
-            for bit in (0..bytes.len() * 8).filter(is_read) {
-                let disk = disk.fork();
-                let mut flipped = bytes.clone();
-                flipped[bit / 8] ^= 1 << (bit % 8);
-                disk.tamper(&name, flipped);
-                let context = format!("{name}, byte {}, bit {}", bit / 8, bit % 8);
-                let recovered: Recovered = match open(&disk, SEGMENT) {
-                    Err(WalError::Damaged(_)) => {
-                        damaged += 1;
-                        continue;
-                    }
-                    Err(error) => panic!("{context}: {error}"),
-                    Ok((_, recovered)) => recovered,
-                };
-                if idle || recovered.log.last() == author.log.last() {
-                    assert_eq!(recovered.log, sound.log, "{context}");
-                } else {
-                    // Rot of the very last batch with nothing behind it cannot be told from a torn write (rule 4).
-                    assert!(name == FIRST && bit / 8 >= last_batch, "{context}");
-                    assert_eq!(recovered.log.last().index, Index(4));
-                    shorter += 1;
-                }
-                assert_eq!(recovered.hard_state, sound.hard_state, "{context}");
-            }
-        }
-        assert!(damaged > 4000, "{damaged}");
-        assert_eq!(shorter > 0, !idle);
-    }
-}
-
 #[test]
 fn garbage_behind_the_end_is_cut_and_zeroed_for_good() {
     for garbage in [vec![0xff; 900], vec![0xff; 3], vec![1; 30], (0..=255).collect()] {
@@ -130,7 +65,7 @@ fn garbage_behind_the_end_is_cut_and_zeroed_for_good() {
         bytes[length - 2] = 7;
         disk.tamper(FIRST, bytes);
         assert_eq!(open(&disk, SEGMENT).unwrap().1.log, author.log);
-        disk.lose_power(&[]);
+        disk.lose_power();
         assert!(disk.contents(FIRST)[end..].iter().all(|byte| *byte == 0));
     }
 }
@@ -365,45 +300,17 @@ fn other_clusters_other_versions_and_running_processes_are_refused() {
 
 #[test]
 fn a_batch_that_was_closed_short_is_not_taken_for_torn_later() {
-    let (disk, mut author) = small(true);
-    let (mut wal, _) = open(&disk, SEGMENT).unwrap();
-    let kept = author.append(&[b"kept"]);
-    let mut lost = author.clone();
-    wal.write(&[runs(&[kept, lost.append(&[b"lost"])])]).unwrap();
-    let mut bytes = disk.contents(FIRST);
-    let (at, size) = *records(&bytes).last().unwrap();
-    bytes[at..at + size].fill(0);
-    disk.tamper(FIRST, bytes);
-
-    // The first half of the batch is recovered, acknowledged by that, and built upon.
-    let (mut wal, recovered) = open(&disk, SEGMENT).unwrap();
-    assert_eq!(recovered.log, author.log);
-    wal.write(&[runs(&[author.append(&[b"next"])])]).unwrap();
-    assert_eq!(open(&disk.fork(), SEGMENT).unwrap().1.log, author.log);
-    let mut bytes = disk.contents(FIRST);
-    bytes[at - 9] ^= 1;
-    disk.tamper(FIRST, bytes);
-    assert_eq!(refused(&disk).file, FIRST);
+    close_short_and_rot(&options(SEGMENT)).unwrap();
 }
 
 #[test]
-fn a_lost_write_in_the_middle_is_noticed_by_the_links() {
-    // Two histories from one point, batches of equal size; the medium kept the first batch of the one and the rest of the other.
-    let (disk, author) = small(true);
-    let other = disk.fork();
-    let write = |disk: &MemoryDisk, text: &[u8]| {
-        let mut author = author.clone();
-        let (mut wal, _) = open(disk, SEGMENT).unwrap();
-        for _ in 0..3 {
-            wal.write(&[runs(&[author.append(&[text])])]).unwrap();
-        }
-        disk.contents(FIRST)
-    };
-    let (one, mut two) = (write(&disk, b"one"), write(&other, b"two"));
-    let (at, size) = records(&one)[6];
-    two[at..at + size].copy_from_slice(&one[at..at + size]);
-    other.tamper(FIRST, two);
-    assert_eq!(refused(&other).offset, (at + size) as u64);
+fn a_record_from_elsewhere_is_no_part_of_the_log() {
+    forge_each_field(&options(SEGMENT)).unwrap();
+}
+
+#[test]
+fn a_mixture_of_two_histories_is_noticed_by_the_links() {
+    mix_two_histories(&options(SEGMENT)).unwrap();
 }
 
 #[test]

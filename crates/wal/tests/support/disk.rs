@@ -1,23 +1,59 @@
-//! A disk in memory with cache and medium apart, which crashes, loses and fails on demand (rule 41).
+//! A disk in memory with cache and medium apart, which crashes, loses and fails on demand (rule 41), and is cheap to copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use slimcluster_wal::{Disk, DiskFile};
 
-/// What a power loss keeps or drops as one.
-pub const SECTOR: usize = 512;
+use super::medium::File;
+
+/// Reads and writes move at most so many bytes: a caller must ask again.
+const PIECE_BYTES: usize = 50_000;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// An error of the device; a write may have done half of its work, a sync loses what it should have kept.
+    /// An error of the device. A write has done half of its work; a sync loses what it should have kept; a change of names is not made.
     Device,
-    /// No space left.
+    /// An error of the device, and yet half of what was to be synced has arrived; a change of names is made.
+    DeviceHalf,
+    /// No space left; a write has done half of its work.
     Full,
-    /// The process dies here: this call and all later ones of it fail.
+    /// A signal came in between: nothing was done, and the call may be made again.
+    Interrupted,
+    /// A read or write moves one byte only.
+    Short,
+    /// A write is reported as done, and the medium never gets it.
+    Phantom,
+    /// The process dies here, half through a write: this call and all later ones of it fail.
     Death,
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    Lock,
+    List,
+    Open,
+    Create,
+    Rename,
+    Remove,
+    SyncDirectory,
+    Length,
+    Read,
+    Write,
+    Sync,
+    DropCache,
+}
+
+impl Operation {
+    /// Whether it changes anything that a crash could undo or leave.
+    fn is_effect(self) -> bool {
+        use Operation::*;
+        matches!(self, Create | Rename | Remove | SyncDirectory | Write | Sync)
+    }
 }
 
 /// The machine's disk. Processes come and go upon it.
@@ -25,11 +61,11 @@ pub enum Failure {
 pub struct MemoryDisk(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
-struct State {
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    pending_names: Vec<NameChange>,
-    files: Vec<FileState>,
+pub(super) struct State {
+    pub names: BTreeMap<Arc<str>, usize>,
+    pub durable_names: BTreeMap<Arc<str>, usize>,
+    pub unsynced_names: Vec<NameChange>,
+    pub files: Vec<Arc<File>>,
     process: u64,
     locked_by: Option<u64>,
     calls: u64,
@@ -37,27 +73,16 @@ struct State {
     dead: bool,
     /// Bytes that all files together may have.
     quota: Option<usize>,
-}
-
-#[derive(Clone, Default)]
-struct FileState {
-    cache: Vec<u8>,
-    medium: Vec<u8>,
-    dirty: BTreeSet<usize>,
+    /// What was called, since that was asked for.
+    history: Option<Vec<(Operation, String)>>,
+    /// The disk before each effect, since that was asked for.
+    before: Option<Vec<(Operation, MemoryDisk)>>,
 }
 
 #[derive(Clone, Debug)]
-enum NameChange {
-    Set(String, usize),
-    Remove(String),
-}
-
-/// Something that a power loss keeps or drops.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pending {
-    Name(usize),
-    Sector(usize, usize),
-    Length(usize),
+pub(super) enum NameChange {
+    Set(Arc<str>, usize),
+    Remove(Arc<str>),
 }
 
 impl MemoryDisk {
@@ -77,7 +102,7 @@ impl MemoryDisk {
 
     /// A disk of its own with the same contents, cache and all.
     pub fn fork(&self) -> MemoryDisk {
-        MemoryDisk(Arc::new(Mutex::new(self.state().clone())))
+        self.state().copy()
     }
 
     /// The call with this number, counted from now and from 1, fails.
@@ -90,79 +115,78 @@ impl MemoryDisk {
         self.state().plan = None;
     }
 
+    /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// From now on calls are written down.
+    pub fn keep_history(&self) {
+        self.state().history = Some(Vec::new());
+    }
+
+    /// The calls since then, with the files that they named.
+    pub fn history(&self) -> Vec<(Operation, String)> {
+        self.state().history.take().unwrap_or_default()
+    }
+
+    /// From now on a copy is kept of the disk before each effect.
+    pub fn keep_copies(&self) {
+        self.state().before = Some(Vec::new());
+    }
+
+    /// The copies since the last time, each with the effect that followed.
+    pub fn take_copies(&self) -> Vec<(Operation, MemoryDisk)> {
+        self.state().before.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub fn set_quota(&self, quota: Option<usize>) {
         self.state().quota = quota;
     }
 
-    pub fn bytes(&self) -> usize {
-        self.state().names.values().map(|id| self.0.try_lock().map_or(0, |s| s.files[*id].cache.len())).sum()
-    }
-
-    /// What is not durable yet.
-    pub fn pending(&self) -> Vec<Pending> {
-        let state = self.state();
-        let mut pending: Vec<Pending> = (0..state.pending_names.len()).map(Pending::Name).collect();
-        for (id, file) in state.files.iter().enumerate() {
-            if file.cache.len() != file.medium.len() {
-                pending.push(Pending::Length(id));
-            }
-            pending.extend(file.dirty.iter().map(|sector| Pending::Sector(id, *sector)));
-        }
-        pending
-    }
-
-    /// The power fails: of what is not durable only `kept` survives.
-    pub fn lose_power(&self, kept: &[Pending]) {
+    /// The power fails: nothing survives but what is durable.
+    pub fn lose_power(&self) {
         let mut state = self.state();
-        let changes = std::mem::take(&mut state.pending_names);
-        for (at, change) in changes.iter().enumerate() {
-            if kept.contains(&Pending::Name(at)) {
-                change.apply(&mut state.durable_names);
-            }
-        }
+        state.unsynced_names.clear();
         state.names = state.durable_names.clone();
-        for (id, file) in state.files.iter_mut().enumerate() {
-            if kept.contains(&Pending::Length(id)) {
-                let length = file.cache.len();
-                file.medium.resize(length, 0);
-            }
-            for sector in std::mem::take(&mut file.dirty) {
-                if kept.contains(&Pending::Sector(id, sector)) {
-                    file.write_back(sector);
-                }
-            }
-            file.cache = file.medium.clone();
+        for file in &mut state.files {
+            Arc::make_mut(file).lose_power();
         }
+    }
+
+    /// What a process finds, as a number; states with the same one are taken for equal. Cache and medium are the same.
+    pub fn fingerprint(&self) -> u64 {
+        let state = self.state();
+        let mut hasher = DefaultHasher::new();
+        for (name, id) in &state.names {
+            name.hash(&mut hasher);
+            state.files[*id].cache.hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.state().names.keys().cloned().collect()
+        self.state().names.keys().map(|name| name.to_string()).collect()
     }
 
-    /// The bytes of a file, cache and medium alike.
+    /// The bytes of a file as processes see them.
     pub fn contents(&self, name: &str) -> Vec<u8> {
         let state = self.state();
-        state.files[state.names[name]].cache.clone()
+        state.files[state.names[name]].cache.to_vec()
     }
 
     /// Puts other bytes in a file, made if need be, as rot or an operator would: durable at once.
     pub fn tamper(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
-        let id = match state.names.get(name) {
-            Some(id) => *id,
+        let file = Arc::new(File::durable(&bytes));
+        match state.names.get(name).copied() {
+            Some(id) => state.files[id] = file,
             None => {
-                state.files.push(FileState::default());
-                let id = state.files.len() - 1;
-                state.names.insert(name.to_owned(), id);
-                state.durable_names.insert(name.to_owned(), id);
-                id
+                let id = state.add(file);
+                state.names.insert(name.into(), id);
+                state.durable_names.insert(name.into(), id);
             }
-        };
-        state.files[id] = FileState { cache: bytes.clone(), medium: bytes, dirty: BTreeSet::new() };
+        }
     }
 
     pub fn delete(&self, name: &str) {
@@ -171,13 +195,13 @@ impl MemoryDisk {
         state.durable_names.remove(name);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 }
 
 impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+    pub fn apply(&self, names: &mut BTreeMap<Arc<str>, usize>) {
         match self {
             NameChange::Set(name, id) => {
                 names.insert(name.clone(), *id);
@@ -189,22 +213,29 @@ impl NameChange {
     }
 }
 
-impl FileState {
-    /// Copies a sector of the cache to the medium, as far as the medium's length allows.
-    fn write_back(&mut self, sector: usize) {
-        let start = sector * SECTOR;
-        let end = (start + SECTOR).min(self.medium.len()).min(self.cache.len());
-        if start < end {
-            self.medium[start..end].copy_from_slice(&self.cache[start..end]);
-        }
-    }
-}
-
 impl State {
+    /// A disk of its own with this state, and nothing of what is watched or planned.
+    pub fn copy(&self) -> MemoryDisk {
+        let State { names, durable_names, unsynced_names, files, .. } = self;
+        MemoryDisk(Arc::new(Mutex::new(State {
+            names: names.clone(),
+            durable_names: durable_names.clone(),
+            unsynced_names: unsynced_names.clone(),
+            files: files.clone(),
+            ..State::default()
+        })))
+    }
+
     /// Counts a call; says how it fails, if it does.
-    fn call(&mut self) -> Option<Failure> {
-        if self.dead {
-            return Some(Failure::Death);
+    fn call(&mut self, operation: Operation, name: &str) -> Option<Failure> {
+        if operation.is_effect()
+            && let Some(mut copies) = self.before.take()
+        {
+            copies.push((operation, self.copy()));
+            self.before = Some(copies);
+        }
+        if let Some(history) = &mut self.history {
+            history.push((operation, name.to_owned()));
         }
         self.calls += 1;
         let failure = self.plan.filter(|(at, _)| *at == self.calls).map(|(_, failure)| failure);
@@ -212,18 +243,28 @@ impl State {
         failure
     }
 
+    fn add(&mut self, file: Arc<File>) -> usize {
+        self.files.push(file);
+        self.files.len() - 1
+    }
+
     fn change_name(&mut self, change: NameChange) {
         change.apply(&mut self.names);
-        self.pending_names.push(change);
+        self.unsynced_names.push(change);
+    }
+
+    fn bytes(&self) -> usize {
+        self.names.values().map(|id| self.files[*id].cache.len()).sum()
     }
 }
 
 impl Failure {
     fn error(self) -> io::Error {
         match self {
-            Failure::Device => io::Error::other("device error"),
             Failure::Full => io::ErrorKind::StorageFull.into(),
+            Failure::Interrupted => io::ErrorKind::Interrupted.into(),
             Failure::Death => io::Error::other("the process is dead"),
+            _ => io::Error::other("device error"),
         }
     }
 }
@@ -235,25 +276,42 @@ struct Process {
 
 impl Process {
     /// The state, if this call of this process does not fail.
-    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn call(&self, operation: Operation, name: &str) -> io::Result<MutexGuard<'_, State>> {
+        match self.try_call(operation, name)? {
+            (_, Some(failure)) => Err(failure.error()),
+            (state, None) => Ok(state),
+        }
+    }
+
+    fn try_call(&self, operation: Operation, name: &str) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
         let mut state = self.disk.state();
         if state.process != self.number && self.number != u64::MAX {
             return Err(io::Error::other("an earlier process"));
         }
-        match state.call() {
-            Some(failure) => Err(failure.error()),
-            None => Ok(state),
+        if state.dead {
+            return Err(Failure::Death.error());
         }
+        let failure = state.call(operation, name);
+        Ok((state, failure))
     }
 
-    fn file(&self, id: usize) -> Arc<dyn DiskFile> {
-        Arc::new(OpenFile { disk: self.disk.clone(), process: self.number, id })
+    fn file(&self, id: usize, name: &str) -> Arc<dyn DiskFile> {
+        Arc::new(OpenFile { process: Process { disk: self.disk.clone(), number: self.number }, id, name: name.into() })
     }
+}
+
+/// A failed change of names was made after all, or not.
+fn is_made(failure: Option<Failure>) -> bool {
+    matches!(failure, None | Some(Failure::DeviceHalf))
+}
+
+fn outcome<T>(value: T, failure: Option<Failure>) -> io::Result<T> {
+    failure.map_or(Ok(value), |failure| Err(failure.error()))
 }
 
 impl Disk for Process {
     fn lock(&self) -> io::Result<()> {
-        let mut state = self.state()?;
+        let mut state = self.call(Operation::Lock, "")?;
         if state.locked_by.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -262,47 +320,65 @@ impl Disk for Process {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.state()?.names.keys().cloned().collect())
+        Ok(self.call(Operation::List, "")?.names.keys().map(|name| name.to_string()).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let id = *self.state()?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(self.file(id))
+        let id = *self.call(Operation::Open, name)?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.file(id, name))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.state()?;
+        let (mut state, failure) = self.try_call(Operation::Create, name)?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        state.files.push(FileState::default());
-        let id = state.files.len() - 1;
-        state.change_name(NameChange::Set(name.to_owned(), id));
-        Ok(self.file(id))
+        let id = state.add(Arc::default());
+        if is_made(failure) {
+            state.change_name(NameChange::Set(name.into(), id));
+        }
+        outcome(self.file(id, name), failure)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state()?;
+        let (mut state, failure) = self.try_call(Operation::Rename, from)?;
         let id = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
-        state.change_name(NameChange::Set(to.to_owned(), id));
-        state.change_name(NameChange::Remove(from.to_owned()));
-        Ok(())
+        if is_made(failure) {
+            state.change_name(NameChange::Set(to.into(), id));
+            state.change_name(NameChange::Remove(from.into()));
+        }
+        outcome((), failure)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state()?;
+        let (mut state, failure) = self.try_call(Operation::Remove, name)?;
         if !state.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        state.change_name(NameChange::Remove(name.to_owned()));
-        Ok(())
+        if is_made(failure) {
+            state.change_name(NameChange::Remove(name.into()));
+        }
+        outcome((), failure)
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.durable_names = state.names.clone();
-        state.pending_names.clear();
-        Ok(())
+        let (mut state, failure) = self.try_call(Operation::SyncDirectory, "")?;
+        match failure {
+            None => {
+                state.durable_names = state.names.clone();
+                state.unsynced_names.clear();
+            }
+            // A journal keeps the order: what was changed first has arrived.
+            Some(Failure::DeviceHalf) => {
+                let half = state.unsynced_names.len().div_ceil(2);
+                let arrived: Vec<NameChange> = state.unsynced_names.drain(..half).collect();
+                for change in arrived {
+                    change.apply(&mut state.durable_names);
+                }
+            }
+            Some(_) => {}
+        }
+        outcome((), failure)
     }
 
     fn describe(&self) -> String {
@@ -311,99 +387,72 @@ impl Disk for Process {
 }
 
 struct OpenFile {
-    disk: MemoryDisk,
-    process: u64,
+    process: Process,
     id: usize,
+    name: Arc<str>,
 }
 
 impl OpenFile {
-    fn state(&self) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
-        let mut state = self.disk.state();
-        if state.process != self.process && self.process != u64::MAX {
-            return Err(io::Error::other("an earlier process"));
+    fn call(&self, operation: Operation) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
+        let (state, failure) = self.process.try_call(operation, &self.name)?;
+        match failure {
+            Some(Failure::Interrupted) => Err(Failure::Interrupted.error()),
+            _ => Ok((state, failure)),
         }
-        let failure = state.call();
-        Ok((state, failure))
     }
 }
 
 impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
-        let (state, failure) = self.state()?;
-        failure.map_or(Ok(state.files[self.id].cache.len() as u64), |failure| Err(failure.error()))
+        let (state, failure) = self.call(Operation::Length)?;
+        outcome(state.files[self.id].cache.len() as u64, failure)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (state, failure) = self.state()?;
-        if let Some(failure) = failure {
-            return Err(failure.error());
-        }
-        let cache = &state.files[self.id].cache;
-        let start = (offset as usize).min(cache.len());
-        // Short on purpose: a reader must ask again.
-        let count = (cache.len() - start).min(buffer.len()).min(100_000);
-        buffer[..count].copy_from_slice(&cache[start..start + count]);
-        Ok(count)
+        let (state, failure) = self.call(Operation::Read)?;
+        let piece = if failure == Some(Failure::Short) { 1 } else { PIECE_BYTES };
+        let count = buffer.len().min(piece);
+        let count = state.files[self.id].cache.read(&mut buffer[..count], offset as usize);
+        outcome(count, failure.filter(|failure| *failure != Failure::Short))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let (mut state, failure) = self.state()?;
-        // Short on purpose; a call that fails has done half of its work.
-        let mut count = bytes.len().min(50_000);
-        if failure.is_some() {
-            count /= 2;
-        }
-        let (start, end) = (offset as usize, offset as usize + count);
-        let used: usize =
-            state.names.values().collect::<BTreeSet<_>>().iter().map(|id| state.files[**id].cache.len()).sum();
-        let file = &state.files[self.id];
-        if state.quota.is_some_and(|quota| used + end.saturating_sub(file.cache.len()) > quota) {
+        let (mut state, failure) = self.call(Operation::Write)?;
+        let count = match failure {
+            None | Some(Failure::Phantom) => bytes.len().min(PIECE_BYTES),
+            Some(Failure::Short) => 1,
+            Some(_) => bytes.len().min(PIECE_BYTES) / 2,
+        };
+        let grown = (offset as usize + count).saturating_sub(state.files[self.id].cache.len());
+        if state.quota.is_some_and(|quota| state.bytes() + grown > quota) {
             return Err(Failure::Full.error());
         }
-        let file = &mut state.files[self.id];
-        if file.cache.len() < end {
-            file.cache.resize(end, 0);
+        let file = Arc::make_mut(&mut state.files[self.id]);
+        if failure == Some(Failure::Phantom) {
+            file.cache.write(&bytes[..count], offset as usize);
+            return Ok(count);
         }
-        file.cache[start..end].copy_from_slice(&bytes[..count]);
-        if count > 0 {
-            file.dirty.extend(start / SECTOR..=(end - 1) / SECTOR);
-        }
-        failure.map_or(Ok(count), |failure| Err(failure.error()))
+        file.write(&bytes[..count], offset as usize);
+        outcome(count, failure.filter(|failure| *failure != Failure::Short))
     }
 
     fn sync(&self) -> io::Result<()> {
-        let (mut state, failure) = self.state()?;
-        let file = &mut state.files[self.id];
+        let (mut state, failure) = self.call(Operation::Sync)?;
+        let file = Arc::make_mut(&mut state.files[self.id]);
         match failure {
-            Some(Failure::Death) => return Err(Failure::Death.error()),
-            Some(failure) => {
-                // The pages are clean now, as the system sees it, and the medium never got them.
-                file.dirty.clear();
-                return Err(failure.error());
-            }
-            None => {}
+            None => file.sync(),
+            Some(Failure::Death) => {}
+            Some(Failure::DeviceHalf) => file.fail_sync(|sector| sector % 2 == 0),
+            Some(_) => file.fail_sync(|_| false),
         }
-        let length = file.cache.len();
-        file.medium.resize(length, 0);
-        for sector in std::mem::take(&mut file.dirty) {
-            file.write_back(sector);
-        }
-        Ok(())
+        outcome((), failure)
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        let (mut state, failure) = self.state()?;
-        if let Some(failure) = failure {
-            return Err(failure.error());
+        let (mut state, failure) = self.call(Operation::DropCache)?;
+        if failure.is_none() {
+            Arc::make_mut(&mut state.files[self.id]).drop_cache();
         }
-        let file = &mut state.files[self.id];
-        let clean: Vec<usize> = (0..file.cache.len().div_ceil(SECTOR)).filter(|s| !file.dirty.contains(s)).collect();
-        for sector in clean {
-            let start = sector * SECTOR;
-            for at in start..(start + SECTOR).min(file.cache.len()) {
-                file.cache[at] = file.medium.get(at).copied().unwrap_or(0);
-            }
-        }
-        Ok(())
+        outcome((), failure)
     }
 }

@@ -1,8 +1,16 @@
-//! What the tests of the store share: runs to write, and a disk that fails on demand.
+//! What the tests of the store share: runs to write, a disk that fails on demand, and what may be found after it did.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod disk;
+pub mod enumeration;
+pub mod flips;
+pub mod medium;
+pub mod ops;
+pub mod oracle;
+pub mod power;
+pub mod records;
+pub mod sweep;
 
 use bytes::Bytes;
 use slimcluster_core::storage::{LogSummary, Recovered, Write};
@@ -37,10 +45,7 @@ pub struct Author {
 impl Author {
     /// A run of commands at `first`, which may cut the log.
     pub fn splice(&mut self, term: u64, first: u64, commands: &[&[u8]]) -> Run {
-        while self.runs.last().is_some_and(|run| run.last().0 >= first) {
-            let last = self.runs.pop().unwrap();
-            self.runs.extend(last.slice(Index(0), Index(first - 1)));
-        }
+        self.cut(first);
         let chain = self.runs.last().map_or(self.log.base_chain(), Run::chain_end);
         let header = RunHeader {
             group: GroupId::DEFAULT,
@@ -57,9 +62,22 @@ impl Author {
         let count = commands.len() as u32;
         let block = Block { session: SessionId(2), first_number: first, count, acked_below: 1 };
         let run = Run::commands(header, vec![block], commands.iter().copied()).unwrap();
-        self.log.splice(&run).unwrap();
-        self.runs.push(run.clone());
+        self.put(&run);
         run
+    }
+
+    /// Splices a run that another author has made.
+    pub fn put(&mut self, run: &Run) {
+        self.cut(run.first().0);
+        self.log.splice(run).unwrap();
+        self.runs.push(run.clone());
+    }
+
+    fn cut(&mut self, first: u64) {
+        while self.runs.last().is_some_and(|run| run.last().0 >= first) {
+            let last = self.runs.pop().unwrap();
+            self.runs.extend(last.slice(Index(0), Index(first - 1)));
+        }
     }
 
     /// A run at the end of the log, in the term of its end.
