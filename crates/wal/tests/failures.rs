@@ -3,7 +3,7 @@
 mod support;
 
 use slimcluster_wal::{Space, WalError};
-use support::disk::MemoryDisk;
+use support::disk::{Failure, MemoryDisk};
 use support::flips::{Directory, flip_every_bit, flip_under_a_reader};
 use support::ops::{Op, SEGMENT};
 use support::sweep::{lose_writes, sweep};
@@ -104,4 +104,16 @@ fn every_bit_flipped_under_a_running_store_is_noticed_by_the_fetch_that_meets_it
     let directory = Directory::of(&options(SEGMENT), &[Append, Batch, Elect, Append, Idle]).unwrap();
     let noticed = flip_under_a_reader(&options(SEGMENT), &directory).unwrap_or_else(|violation| panic!("{violation}"));
     assert!(noticed > 5000, "{noticed}");
+}
+
+/// A read that fails loses nothing and stops nobody: the fetch says so, and the next one may succeed (fault K8).
+#[test]
+fn a_read_error_is_told_by_the_fetch_and_poisons_nothing() {
+    let Directory { disk, holds, .. } = Directory::of(&options(SEGMENT), &[Append, Batch, Idle]).unwrap();
+    let (mut wal, _) = open(&disk, SEGMENT).unwrap();
+    disk.fail_at(1, Failure::Device);
+    let violation = holds.check_fetches(&wal, 1 << 20).unwrap_err();
+    assert!(violation.contains("cannot read"), "{violation}");
+    holds.check_fetches(&wal, 1 << 20).unwrap();
+    wal.write(&[runs(&[holds.last().author.clone().append(&[b"goes on"])])]).unwrap();
 }
