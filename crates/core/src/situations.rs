@@ -99,6 +99,11 @@ situations! {
     ProofLate: "a link was closed because its peer proved nothing in time",
     UnprovenDropped: "a message was dropped whose sender had not proven its cluster",
 
+    // Processes and clocks.
+    CrashBetweenOutputs: "a process died between two outputs of one step",
+    WallClockOfALeaderWentBack: "the wall clock of a leader went back",
+    NoMajorityFormed: "the faults ended before a majority had formed a cluster",
+
     // Storage.
     TornTailCut: "recovery cut a torn tail",
 }

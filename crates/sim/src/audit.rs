@@ -1,128 +1,16 @@
-//! The end of a run: the faults stop, everything must work again, and after a cold restart nothing acknowledged may be missing.
+//! The end of a run: everything works again, and after a cold restart nothing that was acknowledged is missing.
 
 use slimcluster_core::NodeId;
 
 use crate::checkers::{Verdict, Violation, convergence};
-use crate::disk::DiskFaults;
-use crate::network::{Endpoint, NetworkFaults};
+use crate::network::Endpoint;
+use crate::phases::Phase;
 use crate::process::Process;
-use crate::world::{Event, MILLISECOND, Place, SECOND, World};
-
-/// The load goes on for this long after the faults.
-const LOAD_AFTER: u64 = 12 * SECOND;
-/// The world lasts at least this much longer than the faults.
-const QUIET: u64 = 15 * SECOND;
-/// All is well this long after the end of the faults at the latest: the slowest wait is that of a member taken for dead, which is
-/// tried again every ten seconds or so, one at a time.
-const SETTLED_WITHIN: u64 = 75 * SECOND;
-/// The same after the cold restart.
-const RESTARTED_WITHIN: u64 = 30 * SECOND;
-/// How often the world looks whether all is well.
-const LOOK: u64 = 250 * MILLISECOND;
-
-/// What part of the run it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Faults and load.
-    Faults,
-    /// No faults any more, load.
-    Healed,
-    /// No load any more: waiting until all is well.
-    Settling,
-    /// All machines lost power and start again.
-    Restarted,
-    /// The end.
-    Done,
-}
+use crate::world::{Place, World};
 
 impl World {
-    pub(crate) fn plan_phase(&mut self) {
-        self.at(self.swarm.faults_for, Event::Phase);
-    }
-
-    /// Enters the next phase, or looks whether it may.
-    pub(crate) fn on_phase(&mut self) -> Verdict {
-        self.trace.event(self.now, [30, self.phase as u64, 0], || format!("end of phase {:?}?", self.phase));
-        match self.phase {
-            Phase::Faults => {
-                self.heal();
-                self.after(LOAD_AFTER, Event::Phase);
-            }
-            Phase::Healed => {
-                self.phase = Phase::Settling;
-                self.after(LOOK, Event::Phase);
-            }
-            Phase::Settling => match self.missing() {
-                None if self.now >= self.swarm.faults_for + QUIET => {
-                    self.stats.settled_after = self.now - self.swarm.faults_for;
-                    self.restart_all()?;
-                    self.after(LOOK, Event::Phase);
-                }
-                missing => self.look_again(missing, self.swarm.faults_for + SETTLED_WITHIN)?,
-            },
-            Phase::Restarted => match self.missing() {
-                None => {
-                    self.stats.restarted_after = self.now - self.phase_began;
-                    self.audit()?;
-                    self.phase = Phase::Done;
-                }
-                missing => self.look_again(missing, self.phase_began + RESTARTED_WITHIN)?,
-            },
-            Phase::Done => {}
-        }
-        Ok(())
-    }
-
-    fn look_again(&mut self, missing: Option<String>, deadline: u64) -> Verdict {
-        if self.now > deadline {
-            return Err(Violation::of("liveness", missing.unwrap_or_default()));
-        }
-        // A node that has not shown that it takes writes is asked for one.
-        for place in 0..self.swarm.nodes {
-            let auditor = self.swarm.clients + place;
-            if !self.fresh[place] && !self.clients[auditor].busy {
-                self.submit(auditor, place, true);
-            }
-        }
-        self.after(LOOK, Event::Phase);
-        Ok(())
-    }
-
-    fn heal(&mut self) {
-        self.phase = Phase::Healed;
-        self.phase_began = self.now;
-        self.network.heal();
-        self.network.faults = NetworkFaults::HEALTHY;
-        for place in 0..self.swarm.nodes {
-            self.fresh[place] = false;
-            let Place { disk, slow_until, slow_disk_until, crash_in_write, power_loss_after_start, .. } =
-                &mut self.places[place];
-            disk.set_faults(DiskFaults::default());
-            (*slow_until, *slow_disk_until, *crash_in_write, *power_loss_after_start) = (0, 0, None, false);
-            if let Some(process) = self.places[place].process.as_mut() {
-                process.busy_until = process.busy_until.min(self.now);
-                let endpoint = process.endpoint;
-                self.wake(endpoint, self.now);
-            } else {
-                self.plan_start(place);
-            }
-        }
-    }
-
-    /// Every machine loses power at once; every node starts from what its medium holds.
-    fn restart_all(&mut self) -> Verdict {
-        self.phase = Phase::Restarted;
-        self.phase_began = self.now;
-        for place in 0..self.swarm.nodes {
-            self.fresh[place] = false;
-            self.crash(place, true)?;
-            self.plan_start(place);
-        }
-        Ok(())
-    }
-
     /// What is missing to all being well.
-    fn missing(&self) -> Option<String> {
+    pub(crate) fn missing(&self) -> Option<String> {
         let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
         let left_out = self.left_out();
         if let Some(missing) = convergence::missing(&processes, &left_out) {
@@ -133,7 +21,7 @@ impl World {
     }
 
     /// Which nodes the cluster was formed without. They are less than half, or it would have started afresh.
-    fn left_out(&self) -> Vec<bool> {
+    pub(crate) fn left_out(&self) -> Vec<bool> {
         let rafts = self.places.iter().flat_map(|place| &place.process).filter_map(|process| process.node.raft());
         let voters: Vec<NodeId> = rafts.flat_map(|raft| raft.configuration().voters()).collect();
         let left_out: Vec<bool> = self.checkers.stores.iter().map(|store| store.is_left_out(&voters)).collect();
@@ -142,7 +30,7 @@ impl World {
     }
 
     /// Everything that was acknowledged stands on every node, and equal logs have made equal states.
-    fn audit(&mut self) -> Verdict {
+    pub(crate) fn audit(&mut self) -> Verdict {
         let left_out = self.left_out();
         let members = self.places.iter().zip(&left_out).filter(|(_, left_out)| !**left_out).map(|(place, _)| place);
         let states = members.flat_map(|place| &place.process).map(|process| process.host.serialise());

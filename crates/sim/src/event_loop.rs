@@ -7,19 +7,23 @@ use slimcluster_core::{Run, WallTime, raft};
 
 use crate::checkers::{Verdict, Violation};
 use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
+use crate::phases::Phase;
 use crate::trace::digest;
-use crate::world::{Event, MILLISECOND, SECOND, World};
+use crate::trouble::{CrashPoint, PlannedCrash};
+use crate::world::{Event, MILLISECOND, Place, World};
 
 /// An event loop that wakes this much after its deadline says so.
 const LATE: u64 = 20 * MILLISECOND;
-/// The wall clock of every node when the world begins: some day in 2025.
-const WALL_TIME: u64 = 1_750_000_000 * SECOND;
 
 impl World {
     /// Everything that has arrived is handled, then the deadline is judged, then the outputs are executed.
     pub(crate) fn step(&mut self, endpoint: Endpoint) -> Verdict {
         let now = self.now;
-        let Some(process) = self.process(endpoint) else { return Ok(()) };
+        let Some(place) = self.places.get_mut(endpoint.place) else { return Ok(()) };
+        let clock = &place.clock;
+        let Some(process) = place.process.as_mut().filter(|process| process.endpoint == endpoint) else {
+            return Ok(());
+        };
         if process.step_at != Some(now) {
             // A step that was planned before an earlier one replaced it.
             return Ok(());
@@ -30,22 +34,27 @@ impl World {
             self.wake(endpoint, at);
             return Ok(());
         }
-        let clock = process.clock(now);
+        let time = process.time(clock, now);
         let deadline = process.node.poll_timeout();
-        if let Some(late) = deadline.map(|deadline| clock.since(deadline)).filter(|late| late.as_micros() > LATE.into())
+        if let Some(late) = deadline.map(|deadline| time.since(deadline)).filter(|late| late.as_micros() > LATE.into())
         {
-            process.node.handle(clock, Input::Lateness(late));
+            process.node.handle(time, Input::Lateness(late));
         }
-        process.node.handle(clock, Input::WallTime(WallTime(WALL_TIME + now)));
+        process.node.handle(time, Input::WallTime(WallTime(clock.wall(now))));
         while let Some(input) = process.inbox.pop_front() {
-            process.node.handle(clock, input);
+            process.node.handle(time, input);
             process.check_invariants()?;
         }
-        if process.node.poll_timeout().is_some_and(|deadline| deadline <= clock) {
-            process.node.handle(clock, Input::Timeout);
+        if process.node.poll_timeout().is_some_and(|deadline| deadline <= time) {
+            process.node.handle(time, Input::Timeout);
             process.check_invariants()?;
         }
         while let Some(output) = self.process(endpoint).and_then(|process| process.poll_output()) {
+            if let Some(power_loss) = self.dies_before_an_output(endpoint.place) {
+                self.crash(endpoint.place, power_loss)?;
+                self.plan_start(endpoint.place);
+                return Ok(());
+            }
             self.on_output(endpoint, output)?;
         }
         self.observe(endpoint)?;
@@ -53,17 +62,42 @@ impl World {
         Ok(())
     }
 
+    /// Whether the process dies before it does what its event loop asked for next; true inside: with the power.
+    fn dies_before_an_output(&mut self, place: usize) -> Option<bool> {
+        let PlannedCrash { point: CrashPoint::AfterOutputs(left), power_loss } =
+            self.places[place].trouble.crash.as_mut()?
+        else {
+            return None;
+        };
+        match left.checked_sub(1) {
+            None => {
+                sometimes(Situation::CrashBetweenOutputs);
+                Some(*power_loss)
+            }
+            Some(fewer) => {
+                *left = fewer;
+                None
+            }
+        }
+    }
+
     fn plan_next_step(&mut self, endpoint: Endpoint) {
         let now = self.now;
-        let slow = self.places[endpoint.place].slow_until > now;
+        let slow = self.places[endpoint.place].trouble.slow_until > now;
         let step = self.swarm.step;
         let mut cost = step + self.places[endpoint.place].timing.below(step + 1);
         if slow {
             cost = cost * 20 + self.places[endpoint.place].timing.below(20 * MILLISECOND);
         }
         let Some(process) = self.process(endpoint) else { return };
-        process.busy_until = now + cost;
-        let deadline = process.node.poll_timeout().map(|deadline| process.world_time(deadline));
+        process.busy_until = process.busy_until.max(now + cost);
+        self.wake_at_deadline(endpoint);
+    }
+
+    /// Makes sure that the process takes a step when its clock shows its deadline.
+    pub(crate) fn wake_at_deadline(&mut self, endpoint: Endpoint) {
+        let Some(Place { clock, process: Some(process), .. }) = self.places.get(endpoint.place) else { return };
+        let deadline = process.node.poll_timeout().and_then(|deadline| process.world_time(clock, deadline));
         if let Some(deadline) = deadline {
             self.wake(endpoint, deadline);
         }
@@ -71,12 +105,15 @@ impl World {
 
     /// What can be seen of the node from outside after each step.
     fn observe(&mut self, endpoint: Endpoint) -> Verdict {
-        let World { places, checkers, stats, .. } = self;
+        let World { places, checkers, stability, phase, stats, .. } = self;
         let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
         let Some(raft) = process.node.raft() else { return Ok(()) };
         if checkers.on_step(endpoint, raft)? {
             stats.elections += 1;
             sometimes(Situation::LeaderElected);
+            if *phase == Phase::Majority {
+                stability.on_leader(raft.id(), raft.term())?;
+            }
         }
         process.leads = (raft.role() == raft::Role::Leader).then(|| raft.term());
         Ok(())
@@ -147,10 +184,10 @@ impl World {
     }
 
     fn on_apply(&mut self, endpoint: Endpoint, runs: Vec<Run>) -> Verdict {
-        let World { places, checkers, .. } = self;
+        let World { places, checkers, now, .. } = self;
         let Some(process) = places[endpoint.place].process.as_mut() else { return Ok(()) };
         let Some(raft) = process.node.raft() else { return Ok(()) };
-        checkers.on_apply(endpoint.place, raft, process.next_apply, &runs)?;
+        checkers.on_apply((*now, endpoint.place), raft, process.next_apply, &runs)?;
         process.next_apply = runs.last().map_or(process.next_apply, |run| run.last().next());
         process.host.apply(runs);
         self.start_applying(endpoint);

@@ -2,28 +2,35 @@
 
 use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
+use slimcluster_core::situations::{Situation, sometimes};
 
-use crate::audit::Phase;
 use crate::checkers::Verdict;
 use crate::network::Endpoint;
+use crate::phases::Phase;
 use crate::strike::{FaultClass, Strike};
-use crate::world::{Event, MILLISECOND, SECOND, World};
+use crate::swarm::log_uniform;
+use crate::trouble::{CrashPoint, PlannedCrash};
+use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
 /// The end of a fault, or its second half.
 #[derive(Clone, Debug)]
 pub enum Undo {
     /// These directions work again.
     Uncut(Vec<(usize, usize)>),
-    /// These directions work, or not, for a while: a flapping pair.
-    Flap(Vec<(usize, usize)>, u32, Random),
+    /// These directions work, or not, for a while: they flap, so often, as long as the phase lasts.
+    Flap(Vec<(usize, usize)>, u32, Random, Phase),
     /// Packets are quick again.
     Unclog,
     /// The process is started again, which ends it first.
     Restart(Endpoint),
-    /// The machine loses power.
-    LosePower(Endpoint),
-    /// The crash that waited for a write has waited long enough.
+    /// The process dies, and the machine loses power if true.
+    Crash(Endpoint, bool),
+    /// The crash that waited for its moment has waited long enough.
     CrashNow(Endpoint, bool),
+    /// The monotonic clock of a place jumps forward.
+    JumpClock(usize, u64),
+    /// The monotonic clock of a place goes on.
+    ThawClock(usize),
 }
 
 impl World {
@@ -35,7 +42,7 @@ impl World {
         self.stats.faults.count(class.name());
         self.trace.event(self.now, [20, class as u64, rng_seed], || format!("fault: {class}"));
         let mut rng = Random::new(rng_seed);
-        let place = rng.below(self.swarm.nodes as u64) as usize;
+        let place = self.victim(&mut rng);
         match class {
             FaultClass::Partition => self.partition(&mut rng),
             FaultClass::OneWay => self.one_way(place, &mut rng),
@@ -48,7 +55,7 @@ impl World {
             FaultClass::ProcessCrash => self.crash_somehow(place, false, &mut rng)?,
             FaultClass::PowerLoss => self.crash_somehow(place, true, &mut rng)?,
             FaultClass::ChainedCrash => {
-                self.places[place].power_loss_after_start = true;
+                self.places[place].trouble.power_loss_after_start = true;
                 self.crash_somehow(place, false, &mut rng)?;
             }
             FaultClass::Blackout => {
@@ -59,25 +66,41 @@ impl World {
             }
             FaultClass::Pause => self.pause(place, &mut rng),
             FaultClass::SlowNode => {
-                self.places[place].slow_until = self.now + rng.below(5 * SECOND);
+                self.places[place].trouble.slow_until = self.now + rng.below(5 * SECOND);
             }
             FaultClass::SlowDisk => {
-                self.places[place].slow_disk_until = self.now + rng.below(4 * SECOND);
+                let until = self.now + rng.below(4 * SECOND);
+                let trouble = &mut self.places[place].trouble;
+                *(if rng.chance(1, 2) { &mut trouble.slow_disk_until } else { &mut trouble.stuck_disk_until }) = until;
             }
             FaultClass::SyncFailure => self.places[place].disk.fail_next_sync(),
             FaultClass::Stop => {
-                if let Some(process) = &self.places[place].process {
-                    self.deliver(process.endpoint, Input::Shutdown);
+                if let Some(process) = &mut self.places[place].process {
+                    process.is_stopping = true;
+                    let endpoint = process.endpoint;
+                    self.deliver(endpoint, Input::Shutdown);
                 }
             }
+            FaultClass::CrashLoop => {
+                self.places[place].trouble.crash_loop = 2 + rng.below(6) as u32;
+                self.crash_somehow(place, rng.chance(1, 2), &mut rng)?;
+            }
+            FaultClass::SlowApply => {
+                self.places[place].trouble.slow_apply_until = self.now + rng.below(5 * SECOND);
+            }
+            FaultClass::ClockJump => self.clock_jump(place, &mut rng),
+            FaultClass::ClockFreeze => self.clock_freeze(place, &mut rng),
+            FaultClass::WallJump => self.wall_jump(place, &mut rng),
         }
         Ok(())
     }
 
     pub(crate) fn on_undo(&mut self, undo: Undo) -> Verdict {
         match undo {
-            Undo::Uncut(directions) => self.set_cuts(&directions, false),
-            Undo::Flap(directions, left, rng) => self.flap(directions, left, rng),
+            // Whatever was cut in an earlier phase was healed at its end.
+            Undo::Uncut(directions) if self.phase == Phase::Faults => self.set_cuts(&directions, false),
+            Undo::Uncut(_) => {}
+            Undo::Flap(directions, left, rng, phase) => self.flap(directions, left, rng, phase),
             Undo::Unclog => self.network.faults = self.network_faults(),
             Undo::Restart(endpoint) => {
                 if self.process(endpoint).is_some() {
@@ -85,18 +108,21 @@ impl World {
                     self.plan_start(endpoint.place);
                 }
             }
-            Undo::LosePower(endpoint) => {
-                if self.phase == Phase::Faults && self.process(endpoint).is_some() {
-                    self.crash(endpoint.place, true)?;
-                    self.plan_start(endpoint.place);
-                }
-            }
-            Undo::CrashNow(endpoint, power_loss) => {
-                if self.process(endpoint).is_some() && self.places[endpoint.place].crash_in_write.take().is_some() {
+            Undo::Crash(endpoint, power_loss) => {
+                let loops = self.places[endpoint.place].trouble.crash_loop > 0;
+                if (loops || self.phase == Phase::Faults) && self.process(endpoint).is_some() {
                     self.crash(endpoint.place, power_loss)?;
                     self.plan_start(endpoint.place);
                 }
             }
+            Undo::CrashNow(endpoint, power_loss) => {
+                if self.process(endpoint).is_some() && self.places[endpoint.place].trouble.crash.is_some() {
+                    self.crash(endpoint.place, power_loss)?;
+                    self.plan_start(endpoint.place);
+                }
+            }
+            Undo::JumpClock(place, by) => self.jump_clock(place, by),
+            Undo::ThawClock(place) => self.freeze_clock(place, false),
         }
         Ok(())
     }
@@ -109,11 +135,25 @@ impl World {
         }
     }
 
-    /// Now, or within the next batch that the process writes: crashes between the calls to the disk are the ones that find most.
+    /// Whom a fault hits: every other one the leader, where most is at stake.
+    fn victim(&self, rng: &mut Random) -> usize {
+        let leads = |place: &&Place| place.process.as_ref().is_some_and(|process| process.leads.is_some());
+        let leaders: Vec<usize> = (0..self.places.len()).filter(|at| leads(&&self.places[*at])).collect();
+        let anybody = rng.below(self.swarm.nodes as u64) as usize;
+        if rng.chance(1, 2) { rng.pick(&leaders).copied().unwrap_or(anybody) } else { anybody }
+    }
+
+    /// Now, or within the next batch that the process writes, or between two things that its event loop asks for: crashes between
+    /// the calls to the disk are the ones that find most.
     fn crash_somehow(&mut self, place: usize, power_loss: bool, rng: &mut Random) -> Verdict {
         let Some(endpoint) = self.places[place].process.as_ref().map(|process| process.endpoint) else { return Ok(()) };
-        if rng.chance(2, 3) {
-            self.places[place].crash_in_write = Some(power_loss);
+        let point = match rng.below(6) {
+            0..=2 => Some(CrashPoint::InWrite),
+            3 | 4 => Some(CrashPoint::AfterOutputs(rng.below(40))),
+            _ => None,
+        };
+        if let Some(point) = point {
+            self.places[place].trouble.crash = Some(PlannedCrash { point, power_loss });
             self.after(300 * MILLISECOND, Event::Undo(Undo::CrashNow(endpoint, power_loss)));
             return Ok(());
         }
@@ -122,10 +162,85 @@ impl World {
         Ok(())
     }
 
+    /// The whole process stands still, or its event loop alone. What the disk was given it does.
     fn pause(&mut self, place: usize, rng: &mut Random) {
         let until = self.now + 100 * MILLISECOND + rng.below(6 * SECOND);
+        self.pause_until(place, until, rng.chance(2, 3));
+    }
+
+    /// The event loop of a process stands still, and the other threads as well if `whole`.
+    pub(crate) fn pause_until(&mut self, place: usize, until: u64, whole: bool) {
         if let Some(process) = self.places[place].process.as_mut() {
             process.busy_until = process.busy_until.max(until);
+            if whole {
+                process.frozen_until = process.frozen_until.max(until);
+            }
+        }
+    }
+
+    /// Every thread of the process goes on, and a write that stood still ends.
+    pub(crate) fn thaw(&mut self, place: usize) {
+        let now = self.now;
+        let Some(process) = self.places[place].process.as_mut() else { return };
+        let endpoint = process.endpoint;
+        process.busy_until = process.busy_until.min(now);
+        process.frozen_until = process.frozen_until.min(now);
+        let (writes, applies) = (process.writing_until.is_some(), process.applying_until.is_some());
+        process.writing_until = process.writing_until.map(|_| now);
+        process.applying_until = process.applying_until.map(|_| now);
+        if writes {
+            self.at(now, Event::Written(endpoint));
+        }
+        if applies {
+            self.at(now, Event::Applied(endpoint));
+        }
+        self.wake(endpoint, now);
+    }
+
+    /// A machine that was suspended finds its clock ahead when it goes on; others jump while they work.
+    fn clock_jump(&mut self, place: usize, rng: &mut Random) {
+        let by = log_uniform(rng, 10 * MILLISECOND, 600 * SECOND);
+        let silence = if rng.chance(1, 2) { by.min(rng.below(5 * SECOND)) } else { 0 };
+        self.pause_until(place, self.now + silence, true);
+        self.after(silence, Event::Undo(Undo::JumpClock(place, by - silence)));
+    }
+
+    fn jump_clock(&mut self, place: usize, by: u64) {
+        if self.phase == Phase::Faults {
+            self.checkers.on_clock_jump(by);
+            self.places[place].clock.jump(self.now, by);
+            self.wake_now(place);
+        }
+    }
+
+    /// A clock stands still: of a machine that is suspended, where it does not count that time, or of one that goes on.
+    fn clock_freeze(&mut self, place: usize, rng: &mut Random) {
+        let lasts = log_uniform(rng, 10 * MILLISECOND, 5 * SECOND);
+        if rng.chance(1, 2) {
+            self.pause_until(place, self.now + lasts, true);
+        }
+        self.freeze_clock(place, true);
+        self.after(lasts, Event::Undo(Undo::ThawClock(place)));
+    }
+
+    fn freeze_clock(&mut self, place: usize, is_frozen: bool) {
+        self.places[place].clock.freeze(self.now, is_frozen);
+        self.wake_now(place);
+    }
+
+    /// The clock of a place has changed its course: when its process is due is another moment now.
+    fn wake_now(&mut self, place: usize) {
+        if let Some(endpoint) = self.places[place].process.as_ref().map(|process| process.endpoint) {
+            self.wake(endpoint, self.now);
+        }
+    }
+
+    fn wall_jump(&mut self, place: usize, rng: &mut Random) {
+        let by = log_uniform(rng, MILLISECOND, 10 * 365 * 24 * 3_600 * SECOND);
+        let went_back = self.places[place].clock.jump_wall(rng, by);
+        let leads = self.places[place].process.as_ref().is_some_and(|process| process.leads.is_some());
+        if went_back && leads {
+            sometimes(Situation::WallClockOfALeaderWentBack);
         }
     }
 
@@ -142,7 +257,7 @@ impl World {
         self.after(lasts, Event::Undo(Undo::Uncut(directions)));
     }
 
-    fn set_cuts(&mut self, directions: &[(usize, usize)], cut: bool) {
+    pub(crate) fn set_cuts(&mut self, directions: &[(usize, usize)], cut: bool) {
         for (from, to) in directions {
             self.network.cut(*from, *to, cut);
         }
@@ -180,17 +295,17 @@ impl World {
         let other = rng.below(self.swarm.nodes as u64) as usize;
         if other != place {
             let times = 2 + 2 * rng.below(10) as u32;
-            self.flap(vec![(place, other), (other, place)], times, rng);
+            self.flap(vec![(place, other), (other, place)], times, rng, Phase::Faults);
         }
     }
 
-    fn flap(&mut self, directions: Vec<(usize, usize)>, left: u32, mut rng: Random) {
-        if left == 0 || self.phase != Phase::Faults {
+    fn flap(&mut self, directions: Vec<(usize, usize)>, left: u32, mut rng: Random, phase: Phase) {
+        if left == 0 || self.phase != phase {
             return;
         }
         self.set_cuts(&directions, left.is_multiple_of(2));
         let lasts = 20 * MILLISECOND + rng.below(500 * MILLISECOND);
-        self.after(lasts, Event::Undo(Undo::Flap(directions, left - 1, rng)));
+        self.after(lasts, Event::Undo(Undo::Flap(directions, left - 1, rng, phase)));
     }
 
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {

@@ -5,11 +5,15 @@
 //! demands that it works again, cuts the power of every machine, and audits what comes back. The [`checkers`] watch every step. Two
 //! runs of a seed are the same run, event by event, so a failure is its seed: the report names it and the command that replays it.
 //!
-//! Reading order: [`plan`], [`swarm`] and [`strike`] (what a seed decides), [`streams`], [`world`] (places, clock, events), [`process`] (one running node),
-//! [`event_loop`] and [`threads`] (what a process does), [`disk`] and [`network`] (what may go wrong beneath it), [`lifecycle`] and
-//! [`faults`] (what goes wrong when), [`client`], [`load`], [`workload`] and [`registers`] (the work), [`checkers`], [`messages`], [`media`] and [`audit`]
-//! (what must hold), [`linearizability`] (the judge of black-box histories), [`trace`], [`report`], [`totals`], [`core_time`],
-//! [`run`] and [`shrink`].
+//! Reading order, each line for itself:
+//! * what a seed decides: [`plan`], [`swarm`], [`strike`], [`streams`];
+//! * the world: [`world`] (places, events), [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
+//! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
+//! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`];
+//! * the work: [`client`], [`load`], [`workload`], [`registers`];
+//! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
+//! * how a run goes on and ends: [`phases`], [`majority`], [`audit`];
+//! * around it: [`trace`], [`report`], [`totals`], [`core_time`], [`run`], [`shrink`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.
@@ -18,6 +22,7 @@ pub mod audit;
 pub mod budget;
 pub mod checkers;
 pub mod client;
+pub mod clock;
 pub mod core_time;
 pub mod disk;
 pub mod event_loop;
@@ -25,12 +30,14 @@ pub mod faults;
 pub mod lifecycle;
 pub mod linearizability;
 pub mod load;
+pub mod majority;
 pub mod media;
 pub mod messages;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod network;
 mod panics;
+pub mod phases;
 pub mod plan;
 pub mod process;
 pub mod registers;
@@ -43,6 +50,7 @@ pub mod swarm;
 pub mod threads;
 pub mod totals;
 pub mod trace;
+pub mod trouble;
 pub mod workload;
 pub mod world;
 

@@ -13,12 +13,13 @@ use slimcluster_core::types::StoreId;
 use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
 use slimcluster_wal::{FreshIds, Options as WalOptions, Wal, WalError};
 
-use crate::audit::Phase;
 use crate::checkers::{Verdict, Violation};
+use crate::faults::Undo;
 use crate::network::Endpoint;
+use crate::phases::Phase;
 use crate::process::Process;
 use crate::streams::{Concern, stream};
-use crate::world::{Event, MILLISECOND, Place, World};
+use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
 /// The cluster id of every world.
 pub const CLUSTER_ID: &str = "sim";
@@ -28,12 +29,14 @@ const MILLION: u64 = 1_000_000;
 const CALLS_OF_A_RECOVERY: u64 = 120;
 /// Calls that one batch makes to the disk: a crash in it strikes before one of so many.
 const CALLS_OF_A_BATCH: u64 = 8;
+/// A process in a crash loop lives for so long at most: some win an election in that time.
+const SHORT_LIFE: u64 = SECOND;
 
 impl World {
     /// A process starts at a place: it opens the store, which may crash as well, and joins the network.
     pub(crate) fn start(&mut self, place: usize) -> Verdict {
         self.places[place].start_planned = false;
-        if self.places[place].process.is_some() {
+        if self.places[place].process.is_some() || self.places[place].trouble.is_held_down {
             return Ok(());
         }
         self.places[place].starts += 1;
@@ -42,7 +45,14 @@ impl World {
         self.maybe_move(place);
         let endpoint = Endpoint { place, start: self.places[place].starts };
         let disk = self.places[place].disk.mount();
-        let crashes = self.phase == Phase::Faults && self.places[place].rng.chance(self.swarm.recovery_crash, MILLION);
+        let loops = self.places[place].trouble.crash_loop > 0;
+        self.places[place].trouble.crash_loop = self.places[place].trouble.crash_loop.saturating_sub(1);
+        let rate = match self.phase {
+            _ if loops => MILLION / 2,
+            Phase::Faults => self.swarm.recovery_crash,
+            _ => 0,
+        };
+        let crashes = self.places[place].rng.chance(rate, MILLION);
         if crashes {
             let calls = self.places[place].rng.below(CALLS_OF_A_RECOVERY);
             self.places[place].disk.crash_after(calls);
@@ -58,7 +68,15 @@ impl World {
                     // It made fewer calls than were drawn: it lives.
                     self.places[place].disk.crash_after(u64::MAX);
                 }
-                self.on_opened(endpoint, opened, rng_seed)
+                self.on_opened(endpoint, opened, rng_seed)?;
+                if loops {
+                    let (delay, power_loss) = {
+                        let rng = &mut self.places[place].rng;
+                        (rng.below(SHORT_LIFE), rng.chance(1, 2))
+                    };
+                    self.after(delay, Event::Undo(Undo::Crash(endpoint, power_loss)));
+                }
+                Ok(())
             }
             opened => self.on_open_failed(endpoint, opened.err()),
         }
@@ -90,14 +108,15 @@ impl World {
         let name = self.workload.machine_name().to_owned();
         let machine = self.checkers.watch(endpoint, self.workload.start(endpoint));
         host.register(&name, machine).map_err(|error| broken(error.to_string()))?;
-        let mut process = Process::new(endpoint, address, self.now, options, opened, host, rng_seed).map_err(broken)?;
+        let clock = (self.now, &self.places[place].clock);
+        let mut process = Process::new(endpoint, address, clock, options, opened, host, rng_seed).map_err(broken)?;
         process.inbox.push_back(Input::Register { name });
         self.places[place].process = Some(process);
         self.network.listen(address, endpoint);
         self.wake(endpoint, self.now);
-        if std::mem::take(&mut self.places[place].power_loss_after_start) {
+        if std::mem::take(&mut self.places[place].trouble.power_loss_after_start) {
             let delay = self.places[place].rng.below(150 * MILLISECOND);
-            self.after(delay, Event::Undo(crate::faults::Undo::LosePower(endpoint)));
+            self.after(delay, Event::Undo(Undo::Crash(endpoint, true)));
         }
         Ok(())
     }
@@ -121,7 +140,7 @@ impl World {
     pub(crate) fn crash(&mut self, place: usize, power_loss: bool) -> Verdict {
         let Place { process, rng, disk, .. } = &mut self.places[place];
         let Some(process) = process.as_mut() else { return Ok(()) };
-        if process.is_writing && !process.writing.is_empty() && rng.chance(3, 4) {
+        if process.writing_until.is_some() && !process.writing.is_empty() && rng.chance(3, 4) {
             disk.crash_after(rng.below(CALLS_OF_A_BATCH));
             // Nobody is left to hear whether it was written.
             let _ = process.wal.write(&std::mem::take(&mut process.writing));
@@ -147,7 +166,7 @@ impl World {
         } else {
             self.places[place].disk.process_crash();
         }
-        self.places[place].crash_in_write = None;
+        self.places[place].trouble.crash = None;
         self.network.process_ended(self.now, Endpoint { place, start }, power_loss);
     }
 
@@ -179,14 +198,17 @@ impl World {
 
     /// Plans the next start of a place that is down.
     pub(crate) fn plan_start(&mut self, place: usize) {
-        if self.places[place].start_planned || self.places[place].process.is_some() {
+        let Place { start_planned, process, trouble, .. } = &self.places[place];
+        if *start_planned || process.is_some() || trouble.is_held_down {
             return;
         }
         self.places[place].start_planned = true;
         let delay = match self.phase {
             // Many starts are quick, as a supervisor's are: what was left in the cache is still there.
             Phase::Faults if self.places[place].rng.chance(1, 2) => self.places[place].rng.below(20 * MILLISECOND),
-            Phase::Faults => self.places[place].rng.below(self.swarm.down),
+            Phase::Faults if self.places[place].trouble.crash_loop == 0 => {
+                self.places[place].rng.below(self.swarm.down)
+            }
             _ => self.places[place].rng.below(500 * MILLISECOND),
         };
         self.after(delay, Event::Start(place));

@@ -4,10 +4,10 @@ use slimcluster_core::node::io::{Input, Outcome, Refused, RequestId, Submit};
 use slimcluster_core::storage::Reply;
 use slimcluster_core::{CommandId, Index, NodeId};
 
-use crate::audit::Phase;
 use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
 use crate::network::Endpoint;
+use crate::phases::Phase;
 use crate::process::Process;
 use crate::workload::Request;
 use crate::world::{Event, MILLISECOND, World};
@@ -19,13 +19,19 @@ impl World {
     /// A client does its next operation.
     pub(crate) fn on_client(&mut self, client: usize) {
         let idle = client < self.swarm.clients && !self.clients[client].busy;
-        if !idle || !matches!(self.phase, Phase::Faults | Phase::Healed) {
+        if !idle || !matches!(self.phase, Phase::Faults | Phase::Majority | Phase::Healed) {
             return;
         }
         if self.resubmit(client) {
             return;
         }
         let place = self.clients[client].rng.below(self.swarm.nodes as u64) as usize;
+        // While some nodes are broken for good, the clients use the others.
+        let place = if self.phase == Phase::Majority && !self.is_core[place] {
+            (0..self.swarm.nodes).cycle().skip(place).find(|place| self.is_core[*place]).unwrap_or(place)
+        } else {
+            place
+        };
         if !self.submit(client, place, false) {
             self.after(RETRY, Event::Client(client));
         }

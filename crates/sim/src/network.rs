@@ -245,6 +245,11 @@ impl Network {
         true
     }
 
+    /// Whether a cut is in force between two places, in one direction or both.
+    pub fn is_cut_between(&self, a: usize, b: usize) -> bool {
+        self.is_cut(a, b) || self.is_cut(b, a)
+    }
+
     fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cuts[from][to] > 0
     }

@@ -17,6 +17,7 @@ use slimcluster_wal::{Wal, WalReader};
 
 use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
+use crate::clock::Clock;
 use crate::network::Endpoint;
 
 /// Entries of one slice of apply.
@@ -30,8 +31,8 @@ pub struct Process {
     pub endpoint: Endpoint,
     /// Its address.
     pub address: SocketAddr,
-    /// When it started: its own clock shows the time since.
-    pub started: u64,
+    /// What the clock of its place showed at its start: its own time is the time since.
+    clock_zero: u64,
     /// The node.
     pub node: Node,
     /// The id that the log gave to the state machine.
@@ -40,6 +41,8 @@ pub struct Process {
     pub inbox: VecDeque<Input>,
     /// The event loop is busy, or frozen, until then.
     pub busy_until: u64,
+    /// Every thread of the process stands still until then.
+    pub frozen_until: u64,
     /// When the next step of the event loop is due.
     pub step_at: Option<u64>,
     /// The log.
@@ -48,8 +51,8 @@ pub struct Process {
     pub reader: WalReader,
     /// Writes that wait for the WAL thread.
     pub write_queue: Vec<Write>,
-    /// The WAL thread is busy.
-    pub is_writing: bool,
+    /// The WAL thread is busy until then.
+    pub writing_until: Option<u64>,
     /// The batch that it is writing.
     pub writing: Vec<Write>,
     /// Peers that wait for the WAL thread.
@@ -58,8 +61,8 @@ pub struct Process {
     pub batches: u64,
     /// The state machine host.
     pub host: Host,
-    /// A slice is being applied.
-    pub applying: bool,
+    /// A slice is being applied until then.
+    pub applying_until: Option<u64>,
     /// The next index that the node will hand over to apply.
     pub next_apply: Index,
     /// Operations that wait for their outcome.
@@ -70,7 +73,9 @@ pub struct Process {
     observed: Option<Observed>,
     /// It leads this term, as of the last step.
     pub leads: Option<slimcluster_core::Term>,
-    /// Its storage failed, or it was told to stop: it only waits for its end.
+    /// It was told to stop, and does.
+    pub is_stopping: bool,
+    /// Its storage failed, or it has stopped: it only waits for its end.
     pub stopped: bool,
 }
 
@@ -79,7 +84,7 @@ impl Process {
     pub fn new(
         endpoint: Endpoint,
         address: SocketAddr,
-        started: u64,
+        (now, clock): (u64, &Clock),
         options: NodeOptions,
         (wal, recovered): (Wal, Recovered),
         host: Host,
@@ -90,27 +95,29 @@ impl Process {
         Ok(Process {
             endpoint,
             address,
-            started,
+            clock_zero: clock.shows(now),
             node,
             machine: None,
             inbox: VecDeque::new(),
-            busy_until: started,
+            busy_until: now,
+            frozen_until: now,
             step_at: None,
             wal,
             reader,
             write_queue: Vec::new(),
-            is_writing: false,
+            writing_until: None,
             writing: Vec::new(),
             peers: None,
             batches: 0,
             host,
-            applying: false,
+            applying_until: None,
             next_apply: Index(2).max(log.index.next()),
             requests: BTreeMap::new(),
             reads: Vec::new(),
             next_request: 1,
             observed: None,
             leads: None,
+            is_stopping: false,
             stopped: false,
         })
     }
@@ -127,14 +134,14 @@ impl Process {
         Ok(())
     }
 
-    /// The process's own clock.
-    pub fn clock(&self, now: u64) -> Instant {
-        Instant::from_micros(now.saturating_sub(self.started))
+    /// The process's own time. This and [`Process::world_time`] are where the time of a node and that of the world meet.
+    pub fn time(&self, clock: &Clock, now: u64) -> Instant {
+        Instant::from_micros(clock.shows(now).saturating_sub(self.clock_zero))
     }
 
-    /// The world's time of an instant of the process's clock.
-    pub fn world_time(&self, at: Instant) -> u64 {
-        self.started + at.as_micros()
+    /// The first moment of the world at which it is `at` for the process; none while its clock stands still.
+    pub fn world_time(&self, clock: &Clock, at: Instant) -> Option<u64> {
+        clock.world_time(self.clock_zero.saturating_add(at.as_micros()))
     }
 
     /// Registers an operation; its outcome will name it.

@@ -46,7 +46,9 @@ pub struct Stats {
     pub applied: u64,
     /// Nodes that gave up waiting for a cluster that the others had formed, and can only be taken in again.
     pub left_out: u64,
-    /// How long after the end of the faults everything was as it should be, in virtual microseconds.
+    /// How long a healthy majority took to work, in virtual microseconds; 0 where none had formed a cluster.
+    pub majority_after: u64,
+    /// How long after everything was healed all was as it should be, in virtual microseconds.
     pub settled_after: u64,
     /// The same after the cold restart of all nodes.
     pub restarted_after: u64,
@@ -74,6 +76,7 @@ impl Stats {
             media_checks,
             applied,
             left_out,
+            majority_after,
             settled_after,
             restarted_after,
         } = other;
@@ -95,6 +98,7 @@ impl Stats {
             (&mut self.media_checks, media_checks),
             (&mut self.applied, applied),
             (&mut self.left_out, left_out),
+            (&mut self.majority_after, majority_after),
             (&mut self.settled_after, settled_after),
             (&mut self.restarted_after, restarted_after),
         ] {

@@ -21,6 +21,10 @@ pub enum Concern {
     Client,
     /// One process from its start to its end and the pause after it, by place and start.
     Start,
+    /// The clocks of a place, by place.
+    Clock,
+    /// Which nodes are the healthy majority, and how the others are broken.
+    Majority,
 }
 
 /// The generator of a concern.

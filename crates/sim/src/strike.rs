@@ -39,6 +39,16 @@ pub enum FaultClass {
     SyncFailure,
     /// A process is told to stop, stops in order, and starts again.
     Stop,
+    /// A process dies several times in a row, while it recovers or soon after.
+    CrashLoop,
+    /// A node applies slowly for a while.
+    SlowApply,
+    /// A monotonic clock jumps forward, after a silence as long or without one.
+    ClockJump,
+    /// A monotonic clock stands still for a while, and the node with it or not.
+    ClockFreeze,
+    /// A wall clock is set, forward or back, by up to years.
+    WallJump,
 }
 
 impl FaultClass {
@@ -59,6 +69,11 @@ impl FaultClass {
         (FaultClass::SlowDisk, "slow-disk", 2_000, 20_000),
         (FaultClass::SyncFailure, "sync-failure", 3_000, 20_000),
         (FaultClass::Stop, "stop", 3_000, 20_000),
+        (FaultClass::CrashLoop, "crash-loop", 5_000, 30_000),
+        (FaultClass::SlowApply, "slow-apply", 2_000, 20_000),
+        (FaultClass::ClockJump, "clock-jump", 2_000, 20_000),
+        (FaultClass::ClockFreeze, "clock-freeze", 2_000, 20_000),
+        (FaultClass::WallJump, "wall-jump", 1_000, 20_000),
     ];
 }
 

@@ -11,9 +11,11 @@ use slimcluster_core::wire::Codec;
 use crate::disk::DiskFaults;
 use crate::network::NetworkFaults;
 use crate::strike::FaultClass;
+use crate::trouble::Breakage;
 
 const MILLION: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000;
+const YEAR: u64 = 365 * 24 * 3_600 * SECOND;
 
 /// A bound that keeps addresses and bit sets simple; clusters of more voters gain nothing.
 pub const NODES_MAX: usize = 9;
@@ -113,6 +115,14 @@ pub struct Swarm {
     pub static_members: bool,
     /// How long a node stays down, at most.
     pub down: u64,
+    /// How far the monotonic clocks are from the world's speed, at most, in parts per million.
+    pub clock_drift: u64,
+    /// The steps in which the monotonic clocks move, at most.
+    pub clock_grain: u64,
+    /// How far the wall clocks are from the right time, at most.
+    pub wall_apart: u64,
+    /// How nodes are broken for good while a majority must go on: so many of them, at most a minority.
+    pub broken: Vec<Breakage>,
 }
 
 impl Swarm {
@@ -143,6 +153,10 @@ impl Swarm {
             quick_swim: false,
             static_members: false,
             down: SECOND,
+            clock_drift: 0,
+            clock_grain: 1,
+            wall_apart: 0,
+            broken: Vec::new(),
         }
     }
 
@@ -207,6 +221,10 @@ impl Swarm {
             static_members: rng.chance(1, 8),
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),
+            clock_drift: on(rng, 100, 200_000),
+            clock_grain: if rng.chance(1, 4) { log_uniform(rng, 10, 10_000) } else { 1 },
+            wall_apart: on(rng, SECOND, 10 * YEAR),
+            broken: draw_broken(rng, nodes),
         }
     }
 }
@@ -253,6 +271,13 @@ fn draw_codecs(rng: &mut Random, nodes: usize) -> Vec<Codec> {
         _ => Codec::Protobuf,
     };
     (0..nodes).map(|_| codec(rng)).collect()
+}
+
+/// A minority is broken for good in most worlds.
+fn draw_broken(rng: &mut Random, nodes: usize) -> Vec<Breakage> {
+    let minority = (nodes - 1) / 2;
+    let count = if rng.chance(3, 4) { minority } else { rng.below(minority as u64 + 1) as usize };
+    (0..count).filter_map(|_| rng.pick(Breakage::ALL).copied()).collect()
 }
 
 fn draw_network(rng: &mut Random) -> NetworkFaults {

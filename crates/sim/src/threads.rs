@@ -7,7 +7,8 @@ use slimcluster_wal::Space;
 
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
-use crate::world::{Event, MILLISECOND, SECOND, World};
+use crate::trouble::{CrashPoint, PlannedCrash};
+use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
 /// A WAL thread that had nothing to do for this long says so (rule 3).
 const IDLE: u64 = 100 * MILLISECOND;
@@ -18,19 +19,21 @@ impl World {
         let now = self.now;
         let latency = self.swarm.write_latency;
         let mut delay = self.draw(endpoint.place, latency);
-        if self.places[endpoint.place].slow_disk_until > now {
-            // Slow for as long as the fault lasts, or standing still until its end.
-            delay = if self.places[endpoint.place].timing.chance(1, 4) {
-                self.places[endpoint.place].slow_disk_until - now
-            } else {
-                delay * 10 + self.places[endpoint.place].timing.below(200 * MILLISECOND)
-            };
+        let Place { trouble, timing, .. } = &mut self.places[endpoint.place];
+        if trouble.slow_disk_until > now {
+            delay = delay * 10 + timing.below(200 * MILLISECOND);
         }
+        delay = delay.max(trouble.stuck_disk_until.saturating_sub(now));
         let Some(process) = self.process(endpoint) else { return };
-        if process.is_writing || process.stopped || (process.write_queue.is_empty() && process.peers.is_none()) {
+        // What the kernel has been given goes on while the process stands still; it gives the next batch when it goes on.
+        delay += process.frozen_until.saturating_sub(now);
+        if process.writing_until.is_some()
+            || process.stopped
+            || (process.write_queue.is_empty() && process.peers.is_none())
+        {
             return;
         }
-        process.is_writing = true;
+        process.writing_until = Some(now + delay);
         process.batches += 1;
         process.writing = std::mem::take(&mut process.write_queue);
         self.after(delay, Event::Written(endpoint));
@@ -39,17 +42,18 @@ impl World {
     /// The WAL thread's time for its batch is over: the batch goes to the disk, call by call.
     pub(crate) fn on_written(&mut self, endpoint: Endpoint) -> Verdict {
         let place = endpoint.place;
-        if self.process(endpoint).is_none() {
+        let now = self.now;
+        if self.process(endpoint).is_none_or(|process| process.writing_until != Some(now)) {
             return Ok(());
         }
-        if let Some(power_loss) = self.places[place].crash_in_write.take() {
+        if let Some(PlannedCrash { point: CrashPoint::InWrite, power_loss }) = self.places[place].trouble.crash {
             self.crash(place, power_loss)?;
             self.plan_start(place);
             return Ok(());
         }
         let World { places, checkers, .. } = self;
         let Some(process) = places[place].process.as_mut() else { return Ok(()) };
-        process.is_writing = false;
+        process.writing_until = None;
         let batch = std::mem::take(&mut process.writing);
         let peers = process.peers.take();
         let mut result = if batch.is_empty() { Ok(()) } else { process.wal.write(&batch) };
@@ -96,7 +100,11 @@ impl World {
     /// Nothing was written for a while.
     pub(crate) fn on_idle(&mut self, endpoint: Endpoint, batch: u64) -> Verdict {
         let Some(process) = self.process(endpoint) else { return Ok(()) };
-        if process.batches != batch || process.is_writing || process.stopped || !process.wal.needs_idle_record() {
+        if process.batches != batch
+            || process.writing_until.is_some()
+            || process.stopped
+            || !process.wal.needs_idle_record()
+        {
             return Ok(());
         }
         let result = process.wal.idle();
@@ -129,21 +137,31 @@ impl World {
     /// Lets the apply thread work, unless it does.
     pub(crate) fn start_applying(&mut self, endpoint: Endpoint) {
         let latency = self.swarm.apply_latency;
-        let delay = self.draw(endpoint.place, latency);
+        let mut delay = self.draw(endpoint.place, latency);
+        let now = self.now;
+        let Place { trouble, timing, .. } = &mut self.places[endpoint.place];
+        if trouble.slow_apply_until > now {
+            delay = delay * 20 + timing.below(100 * MILLISECOND);
+        }
         if let Some(process) = self.process(endpoint)
-            && !process.applying
+            && process.applying_until.is_none()
         {
-            process.applying = true;
+            delay += process.frozen_until.saturating_sub(now);
+            process.applying_until = Some(now + delay);
             self.after(delay, Event::Applied(endpoint));
         }
     }
 
     /// The apply thread has done a slice.
     pub(crate) fn on_slice(&mut self, endpoint: Endpoint) -> Verdict {
-        let World { places, workload, checkers, .. } = self;
+        let World { places, workload, checkers, now, .. } = self;
         let process = places[endpoint.place].process.as_mut().filter(|process| process.endpoint == endpoint);
-        let Some(process) = process else { return Ok(()) };
-        process.applying = false;
+        let Some(process) = process.filter(|process| process.applying_until == Some(*now)) else { return Ok(()) };
+        process.applying_until = None;
+        if process.frozen_until > *now {
+            self.start_applying(endpoint);
+            return Ok(());
+        }
         let Some(applied) = process.apply_slice(workload.machine_name()) else { return Ok(()) };
         checkers.on_applied(endpoint, &applied)?;
         let (through, ready) = (applied.through, process.ready_reads());

@@ -5,7 +5,8 @@
 //!
 //! `world` keeps the clock and hands events out; what they do is in [`crate::event_loop`] (one step of a node and its outputs),
 //! [`crate::threads`] (WAL, apply and fetch), [`crate::lifecycle`] (starts and crashes), [`crate::faults`] (what goes wrong when),
-//! [`crate::load`] (clients) and [`crate::audit`] (the end).
+//! [`crate::load`] (clients), [`crate::phases`] and [`crate::majority`] (faults, a healthy majority, all healed) and
+//! [`crate::audit`] (the end).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,12 +16,14 @@ use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
 
-use crate::audit::Phase;
+use crate::checkers::stability::Stability;
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::client::Client;
+use crate::clock::Clock;
 use crate::disk::SimDisk;
 use crate::faults::Undo;
 use crate::network::{Arrival, Endpoint, Network, Packet};
+use crate::phases::Phase;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::report::Stats;
@@ -28,6 +31,7 @@ use crate::streams::{Concern, stream};
 use crate::strike::Strike;
 use crate::swarm::{Profile, Swarm};
 use crate::trace::{Detail, Trace, digest};
+use crate::trouble::Trouble;
 use crate::workload::Workload;
 
 /// One second of the world.
@@ -76,14 +80,10 @@ pub struct Place {
     pub starts: u64,
     /// The running process.
     pub process: Option<Process>,
-    /// Steps take longer until then.
-    pub slow_until: u64,
-    /// Writes take longer until then.
-    pub slow_disk_until: u64,
-    /// The process dies within the next batch that it writes; true: the machine loses power as well.
-    pub crash_in_write: Option<bool>,
-    /// After its next start the machine loses power.
-    pub power_loss_after_start: bool,
+    /// What its clocks show.
+    pub clock: Clock,
+    /// What is wrong here for the time being.
+    pub trouble: Trouble,
     /// Its start is planned.
     pub start_planned: bool,
     /// Decides about the present process, and when the next one starts.
@@ -173,6 +173,11 @@ pub struct World {
     pub(crate) phase_began: u64,
     /// Which places have acknowledged an append that began in the phase.
     pub(crate) fresh: Vec<bool>,
+    /// Which places are the healthy majority, in the phase that has one.
+    pub(crate) is_core: Vec<bool>,
+    /// When that phase ends.
+    pub(crate) majority_until: u64,
+    pub(crate) stability: Stability,
     pub(crate) workload: Box<dyn Workload>,
     heap: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -193,10 +198,13 @@ impl World {
                     address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, place as u8 + 1), 7_000)),
                     starts: 0,
                     process: None,
-                    slow_until: 0,
-                    slow_disk_until: 0,
-                    crash_in_write: None,
-                    power_loss_after_start: false,
+                    clock: Clock::new(
+                        &mut stream(seed, Concern::Clock, place as u64),
+                        swarm.clock_drift,
+                        swarm.clock_grain,
+                        swarm.wall_apart,
+                    ),
+                    trouble: Trouble::default(),
                     start_planned: true,
                     rng: stream(seed, Concern::Start, (place as u64) << 32),
                     timing: stream(seed, Concern::Timing, place as u64),
@@ -219,6 +227,9 @@ impl World {
             phase: Phase::Faults,
             phase_began: 0,
             fresh: vec![false; swarm.nodes],
+            is_core: vec![true; swarm.nodes],
+            majority_until: 0,
+            stability: Stability::default(),
             workload,
             heap: BinaryHeap::new(),
             sequence: 0,

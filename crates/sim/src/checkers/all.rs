@@ -16,6 +16,7 @@ use super::elections::Elections;
 use super::exactly_once::ExactlyOnce;
 use super::identities::Identities;
 use super::log_matching::LogMatching;
+use super::log_time::LogTimes;
 use super::monotonic::{Monotonic, Position};
 use super::poison::Poison;
 use super::reads::Reads;
@@ -23,6 +24,7 @@ use super::replicas::Replicas;
 use super::storage::Store;
 use super::witness::{self, Effects, Witness};
 use super::{Verdict, Violation, answers, append_only, clusters, commit_rule, durability};
+use crate::clock::DRIFT_MAX;
 use crate::network::Endpoint;
 
 /// All checkers of a world.
@@ -36,6 +38,8 @@ pub struct Checkers {
     clusters: Clusters,
     identities: Identities,
     amnesia: Amnesia,
+    /// How far the monotonic clocks of all places have jumped in sum, in microseconds.
+    clocks_jumped: u64,
     /// There is one; where there are more, each is judged by itself.
     histories: BTreeMap<ClusterUuid, History>,
 }
@@ -54,6 +58,7 @@ struct Seen {
 struct History {
     elections: Elections,
     log_matching: LogMatching,
+    log_times: LogTimes,
     committed: CommittedLog,
     durability: Durability,
     reads: Reads,
@@ -72,6 +77,7 @@ impl Checkers {
             clusters: Clusters::default(),
             identities: Identities::default(),
             amnesia: Amnesia::default(),
+            clocks_jumped: 0,
             histories: BTreeMap::new(),
         }
     }
@@ -225,12 +231,19 @@ impl Checkers {
         Ok(is_new)
     }
 
-    /// A node hands runs over to apply, after everything below `next`.
-    pub fn on_apply(&mut self, place: usize, raft: &Raft, next: Index, runs: &[Run]) -> Verdict {
+    /// A monotonic clock has jumped forward.
+    pub fn on_clock_jump(&mut self, by: u64) {
+        self.clocks_jumped += by;
+    }
+
+    /// At `now` a node hands runs over to apply, after everything below `next`.
+    pub fn on_apply(&mut self, (now, place): (u64, usize), raft: &Raft, next: Index, runs: &[Run]) -> Verdict {
         let voters = voters(raft);
+        let counted = now + now * DRIFT_MAX / 1_000_000 + self.clocks_jumped;
         let (history, stores) = self.history(place)?;
         let mut next = next;
         for run in runs {
+            history.log_times.on_apply(counted, run)?;
             let known = history.committed.on_apply(raft.id(), raft.term(), next, run)?;
             for entry in history.committed.after(known) {
                 durability::on_quorum(entry.id.index, entry.chain, &voters, stores)?;

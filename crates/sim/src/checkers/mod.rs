@@ -11,6 +11,7 @@
 //! * R7 [`commit_rule`]: by counting, only an entry of the leader's own term commits.
 //! * R9 [`reads`], and [`registers`] by what clients see: linearizability.
 //! * R10 [`answers`]: what a node says is true of its disk.
+//! * Rule 15 [`log_time`]: log time rises, and no wall clock has a part in it.
 //!
 //! State machines, over what a [`witness`] notes:
 //! * X1 [`exactly_once`]: at most one effect per command, and its owner is told of that one.
@@ -24,7 +25,10 @@
 //!
 //! Storage: D1 [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
 //!
-//! The whole: L1 [`convergence`]: when the faults are over, the cluster works again, and all views of it agree.
+//! The whole:
+//! * L1 [`liveness`]: a healthy majority works, whatever is broken for good elsewhere.
+//! * L2 [`stability`]: its leader stays, and elections are few.
+//! * L3 [`convergence`]: when the faults are over, the cluster works again, and all views of it agree.
 //!
 //! Deliberately absent: R8, at most one configuration change at a time and quorums that intersect. It comes with configuration
 //! changes.
@@ -42,12 +46,15 @@ pub mod durability;
 pub mod elections;
 pub mod exactly_once;
 pub mod identities;
+pub mod liveness;
 pub mod log_matching;
+pub mod log_time;
 pub mod monotonic;
 pub mod poison;
 pub mod reads;
 pub mod registers;
 pub mod replicas;
+pub mod stability;
 pub mod storage;
 pub mod witness;
 

@@ -208,6 +208,12 @@ impl Store {
         &self.accepted.log
     }
 
+    /// Whether the node belongs to a cluster, as its disk says.
+    pub fn is_formed(&self) -> bool {
+        let identity = self.durable.identity.as_ref();
+        identity.is_some_and(|identity| matches!(identity.phase, Phase::Formed { .. }))
+    }
+
     /// Whether the node gave up its promise, after long in vain, to a set that the others formed nevertheless (rule 24): the cluster
     /// counts it in under an id that it no longer has, so it only waits to be taken in again.
     pub fn is_left_out(&self, voters: &[NodeId]) -> bool {
