@@ -445,6 +445,7 @@ impl Raft {
 fn is_believed_although_stale(message: &Message) -> bool {
     match message {
         Message::AppendEntries(_) => mutant!(StaleLeaderObeyed),
+        Message::PreVoteResponse(_) => mutant!(PromiseCountsAsVote),
         Message::RequestVoteResponse(_) => mutant!(StaleVoteCounted),
         Message::AppendEntriesResponse(_) => mutant!(StaleAcknowledgementCounted),
         _ => false,

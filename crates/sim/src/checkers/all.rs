@@ -9,6 +9,7 @@ use slimcluster_core::storage::{Phase, Recovered, Write};
 use slimcluster_core::{ClusterUuid, CommandId, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
 
 use super::amnesia::Amnesia;
+use super::campaigns::{self, Campaigns};
 use super::clusters::Clusters;
 use super::committed::CommittedLog;
 use super::durability::Durability;
@@ -19,6 +20,7 @@ use super::log_matching::LogMatching;
 use super::log_time::LogTimes;
 use super::monotonic::{Monotonic, Position};
 use super::poison::Poison;
+use super::promises::Promises;
 use super::reads::Reads;
 use super::replicas::Replicas;
 use super::storage::Store;
@@ -40,6 +42,7 @@ pub struct Checkers {
     amnesia: Amnesia,
     /// How far the monotonic clocks of all places have jumped in sum, in microseconds.
     clocks_jumped: u64,
+    promises: Promises,
     /// There is one; where there are more, each is judged by itself.
     histories: BTreeMap<ClusterUuid, History>,
 }
@@ -57,6 +60,7 @@ struct Seen {
 #[derive(Debug, Default)]
 struct History {
     elections: Elections,
+    campaigns: Campaigns,
     log_matching: LogMatching,
     log_times: LogTimes,
     committed: CommittedLog,
@@ -78,19 +82,21 @@ impl Checkers {
             identities: Identities::default(),
             amnesia: Amnesia::default(),
             clocks_jumped: 0,
+            promises: Promises::default(),
             histories: BTreeMap::new(),
         }
     }
 
     /// A process has opened its store.
     pub fn on_opened(&mut self, endpoint: Endpoint, recovered: &Recovered) -> Verdict {
-        let Checkers { stores, seen, identities, amnesia, clusters, .. } = self;
+        let Checkers { stores, seen, identities, amnesia, clusters, promises, .. } = self;
         let (store, identity) = (&mut stores[endpoint.place], &recovered.identity);
         store.on_opened(recovered)?;
         seen[endpoint.place] = Seen::default();
         if let Phase::Formed { uuid, .. } = identity.phase {
             clusters.on_member(identity.node, uuid)?;
         }
+        promises.on_durable(identity)?;
         amnesia.on_opened(identity.node, recovered.hard_state, store.accepted_log());
         identities.on_live(endpoint, identity.node)
     }
@@ -117,10 +123,11 @@ impl Checkers {
 
     /// The node wants this to be made durable. `leads`: it leads that term.
     pub fn on_write(&mut self, place: usize, leads: Option<Term>, write: &Write) -> Verdict {
-        if let Some(identity) = &write.identity
-            && let Phase::Formed { uuid, .. } = identity.phase
-        {
-            self.clusters.on_member(identity.node, uuid)?;
+        if let Some(identity) = &write.identity {
+            self.promises.on_write(self.stores[place].durable_identity(), identity)?;
+            if let Phase::Formed { uuid, .. } = identity.phase {
+                self.clusters.on_member(identity.node, uuid)?;
+            }
         }
         let log = self.stores[place].accepted_log();
         let mut end = None;
@@ -150,6 +157,9 @@ impl Checkers {
     /// The store called everything up to `seq` durable.
     pub fn on_written(&mut self, place: usize, seq: WriteSeq) -> Verdict {
         let votes = self.stores[place].on_written(seq)?;
+        if let Some(identity) = self.stores[place].durable_identity() {
+            self.promises.on_durable(identity)?;
+        }
         let Some(node) = self.stores[place].node() else { return Ok(()) };
         for HardState { term, vote } in votes {
             if let Some(candidate) = vote {
@@ -182,9 +192,18 @@ impl Checkers {
                 self.clusters.check_answer(node, candidate)?;
                 let vote = HardState { term: response.term, vote: Some(candidate) };
                 self.amnesia.on_vote(node, is_formed, vote)?;
-                self.history(place)?.0.elections.on_vote(node, response.term, candidate)
+                let own = self.stores[place].accepted_log().last().0;
+                let (history, _) = self.history(place)?;
+                // Whoever else has won the term may have told the voter more since it voted.
+                if history.elections.leader(response.term).is_none_or(|leader| leader == candidate) {
+                    history.campaigns.on_vote(node, own, candidate, response.term)?;
+                }
+                history.elections.on_vote(node, response.term, candidate)
             }
             Message::RequestVote(_) | Message::AppendEntries(_) => {
+                if let Message::RequestVote(request) = message {
+                    self.history(place)?.0.campaigns.on_asked(node, request.term, request.last);
+                }
                 let vote = HardState { term: message.term(), vote: Some(node) };
                 self.amnesia.on_vote(node, is_formed, vote)
             }
@@ -200,10 +219,19 @@ impl Checkers {
                     None => Ok(()),
                 }
             }
-            Message::PreVote(_)
-            | Message::PreVoteResponse(_)
-            | Message::RequestVoteResponse(_)
-            | Message::Resign(_) => Ok(()),
+            Message::PreVoteResponse(response) => {
+                if let (true, Some((_, asker))) = (response.granted, peer) {
+                    self.history(place)?.0.campaigns.on_promise(node, asker, response.asked);
+                }
+                Ok(())
+            }
+            Message::Resign(resign) => {
+                if let (true, Some((_, successor))) = (resign.successor, peer) {
+                    self.history(place)?.0.campaigns.on_named(successor, resign.term);
+                }
+                Ok(())
+            }
+            Message::PreVote(_) | Message::RequestVoteResponse(_) => Ok(()),
         }
     }
 
@@ -217,11 +245,15 @@ impl Checkers {
         let Seen { leads: led, commit: before, .. } = self.seen[place];
         (self.seen[place].leads, self.seen[place].commit) = (leads, commit);
         let is_new = leads.is_some() && leads != led;
+        if raft.role() != Role::Follower && position.hard_state.vote == Some(node) {
+            self.history(place)?.0.campaigns.on_opened(node, term, &voters(raft))?;
+        }
         if is_new || leads.is_some() && commit > before {
             let (history, stores) = self.history(place)?;
             let log = stores[place].accepted_log();
             if is_new {
                 history.elections.on_leader(node, term)?;
+                campaigns::check_leader(node, term, stores[place].durable_hard_state())?;
                 durability::check_leader(node, term, log, &history.committed)?;
             }
             if !is_new || commit > before && log.term_at(commit) == Some(term) {

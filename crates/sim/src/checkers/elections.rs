@@ -33,6 +33,11 @@ impl Elections {
         Err(Violation::of("one vote per term", detail))
     }
 
+    /// Who led `term`, as far as anybody has.
+    pub fn leader(&self, term: Term) -> Option<NodeId> {
+        self.leaders.get(&term).copied()
+    }
+
     /// How many terms had a leader.
     pub fn terms_led(&self) -> usize {
         self.leaders.len()

@@ -12,6 +12,7 @@
 //! * R9 [`reads`], and [`registers`] by what clients see: linearizability.
 //! * R10 [`answers`]: what a node says is true of its disk.
 //! * Rule 15 [`log_time`]: log time rises, and no wall clock has a part in it.
+//! * R5, R10, L2 [`campaigns`]: what an election must be preceded by.
 //!
 //! State machines, over what a [`witness`] notes:
 //! * X1 [`exactly_once`]: at most one effect per command, and its owner is told of that one.
@@ -22,6 +23,7 @@
 //! * C1 [`clusters`]: clusters never mix.
 //! * C2 [`identities`]: one live holder per node identity.
 //! * C3 [`amnesia`]: who has forgotten what it promised never votes.
+//! * Founding [`promises`]: an id promises once, and a cluster is formed by the promises of all.
 //!
 //! Storage: D1 [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
 //!
@@ -38,6 +40,7 @@ mod all;
 pub mod amnesia;
 pub mod answers;
 pub mod append_only;
+pub mod campaigns;
 pub mod clusters;
 pub mod commit_rule;
 pub mod committed;
@@ -51,6 +54,7 @@ pub mod log_matching;
 pub mod log_time;
 pub mod monotonic;
 pub mod poison;
+pub mod promises;
 pub mod reads;
 pub mod registers;
 pub mod replicas;

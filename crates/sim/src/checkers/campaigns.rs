@@ -1,0 +1,125 @@
+//! Campaigns: a term is opened with the promise of a quorum (thesis 9.6), a vote goes to a log that lacks nothing (R5; paper 5.4.1), and
+//! a leader's own vote is on its disk like every other (R10).
+//!
+//! Each is the cause of what [`super::elections`] and [`super::durability`] watch the effect of. The effect takes bad luck, the
+//! cause shows at the first election; and a term opened without need deposes a leader, which no other property forbids.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slimcluster_core::{HardState, LogId, NodeId, Term};
+
+use super::{Verdict, Violation};
+
+/// What was promised and asked before the elections of a cluster.
+#[derive(Debug, Default)]
+pub struct Campaigns {
+    /// Who said to a node, while it stood in this term, that it would vote for it in the next.
+    promises: BTreeMap<(NodeId, Term), BTreeSet<NodeId>>,
+    /// The node was named as successor by the leader of this term, which resigned.
+    named: BTreeSet<(NodeId, Term)>,
+    /// Where the log of a candidate ended when it asked for votes in this term.
+    asked: BTreeMap<(NodeId, Term), LogId>,
+    /// The highest term that the node has opened.
+    opened: BTreeMap<NodeId, Term>,
+}
+
+impl Campaigns {
+    /// `node` promises a vote to `asker`, which stands in the term `asked`.
+    pub fn on_promise(&mut self, node: NodeId, asker: NodeId, asked: Term) {
+        self.promises.entry((asker, asked)).or_default().insert(node);
+    }
+
+    /// The leader of `term` resigns and names its successor.
+    pub fn on_named(&mut self, successor: NodeId, term: Term) {
+        self.named.insert((successor, term));
+    }
+
+    /// `candidate` asks for votes in `term` with a log that ends in `last`.
+    pub fn on_asked(&mut self, candidate: NodeId, term: Term, last: LogId) {
+        self.asked.insert((candidate, term), last);
+    }
+
+    /// `node` has voted for itself in `term`, in a configuration of these voters.
+    pub fn on_opened(&mut self, node: NodeId, term: Term, voters: &[NodeId]) -> Verdict {
+        if self.opened.get(&node).is_some_and(|opened| *opened >= term) {
+            return Ok(());
+        }
+        self.opened.insert(node, term);
+        let before = Term(term.0.saturating_sub(1));
+        let promised = self.promises.remove(&(node, before)).unwrap_or_default();
+        self.promises.retain(|(asker, asked), _| *asker != node || *asked > before);
+        if self.named.remove(&(node, before)) {
+            return Ok(());
+        }
+        let count = voters.iter().filter(|voter| **voter == node || promised.contains(voter)).count();
+        if count * 2 > voters.len() {
+            return Ok(());
+        }
+        let detail = format!("node {node:?} opens term {term}, as {count} of {} voters would have it", voters.len());
+        Err(Violation::of("pre-vote", detail))
+    }
+
+    /// `node`, whose log ends in `own`, tells `candidate` that it has its vote in `term`.
+    pub fn on_vote(&self, node: NodeId, own: LogId, candidate: NodeId, term: Term) -> Verdict {
+        // What it has heard from the winner since it voted is no reason against the vote.
+        let Some(last) = self.asked.get(&(candidate, term)).filter(|_| own.term < term) else { return Ok(()) };
+        if *last >= own {
+            return Ok(());
+        }
+        let detail =
+            format!("node {node:?} with {own} votes for {candidate:?}, whose log ends in {last}, in term {term}");
+        Err(Violation::of("votes for the fuller log", detail))
+    }
+}
+
+/// `node` leads `term`; its disk holds this.
+pub fn check_leader(node: NodeId, term: Term, held: HardState) -> Verdict {
+    if held == (HardState { term, vote: Some(node) }) {
+        return Ok(());
+    }
+    let detail = format!("node {node:?} leads in term {term} while its disk holds {held:?}");
+    Err(Violation::of("answers after the disk", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use slimcluster_core::Index;
+
+    use super::*;
+
+    const VOTERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+    const NODE: NodeId = NodeId(1);
+
+    #[test]
+    fn a_term_opened_without_promises_is_found() {
+        let mut campaigns = Campaigns::default();
+        assert!(campaigns.on_opened(NODE, Term(2), &VOTERS).is_err(), "nobody promised");
+        campaigns.on_promise(NodeId(2), NODE, Term(2));
+        campaigns.on_opened(NODE, Term(3), &VOTERS).unwrap();
+        campaigns.on_opened(NODE, Term(3), &VOTERS).unwrap();
+        assert!(campaigns.on_opened(NODE, Term(4), &VOTERS).is_err(), "the promise was for the term before");
+        campaigns.on_named(NODE, Term(4));
+        campaigns.on_opened(NODE, Term(5), &VOTERS).unwrap();
+        campaigns.on_opened(NodeId(9), Term(2), &[NodeId(9)]).unwrap();
+    }
+
+    #[test]
+    fn a_vote_for_a_log_that_lacks_something_is_found() {
+        let mut campaigns = Campaigns::default();
+        let id = |term, index| LogId::new(Term(term), Index(index));
+        campaigns.on_asked(NODE, Term(5), id(3, 7));
+        let vote = |own| campaigns.on_vote(NodeId(2), own, NODE, Term(5));
+        vote(id(3, 7)).unwrap();
+        vote(id(2, 9)).unwrap();
+        vote(id(5, 9)).unwrap();
+        assert!(vote(id(3, 8)).is_err(), "longer");
+        assert!(vote(id(4, 1)).is_err(), "later");
+    }
+
+    #[test]
+    fn a_leader_whose_vote_is_on_no_disk_is_found() {
+        check_leader(NODE, Term(2), HardState { term: Term(2), vote: Some(NODE) }).unwrap();
+        assert!(check_leader(NODE, Term(2), HardState { term: Term(1), vote: Some(NODE) }).is_err());
+        assert!(check_leader(NODE, Term(2), HardState { term: Term(2), vote: None }).is_err());
+    }
+}
