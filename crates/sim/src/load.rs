@@ -125,7 +125,9 @@ impl World {
     ) -> Verdict {
         let began = self.process(endpoint).and_then(|process| process.requests.get(&request)).map(|read| read.began);
         if let (Some(began), Ok(index)) = (began, index) {
-            self.checkers.on_read_index(endpoint.place, began, index)?;
+            let World { places, checkers, .. } = self;
+            let raft = places[endpoint.place].process.as_ref().and_then(|process| process.node.raft());
+            checkers.on_read_index(endpoint.place, raft, began, index)?;
         }
         let Some(process) = self.process(endpoint) else { return Ok(()) };
         match index {

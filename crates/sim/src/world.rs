@@ -264,6 +264,7 @@ impl World {
                 return Err(Violation::of("liveness", "nothing is left to happen"));
             };
             self.now = next.at;
+            self.checkers.now = next.at;
             self.stats.events += 1;
             self.happen(next.event)?;
             self.post();

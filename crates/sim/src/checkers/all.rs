@@ -12,6 +12,7 @@ use super::amnesia::Amnesia;
 use super::campaigns::{self, Campaigns};
 use super::clusters::Clusters;
 use super::committed::CommittedLog;
+use super::confirmations::Confirmations;
 use super::durability::Durability;
 use super::elections::Elections;
 use super::exactly_once::ExactlyOnce;
@@ -34,6 +35,8 @@ use crate::network::Endpoint;
 pub struct Checkers {
     /// What is known of each disk, by place.
     pub stores: Vec<Store>,
+    /// The time of the world.
+    pub now: u64,
     /// What each place has seen of its present process.
     seen: Vec<Seen>,
     monotonic: Monotonic,
@@ -52,6 +55,7 @@ pub struct Checkers {
 struct Seen {
     /// It leads this term, as of its last step.
     leads: Option<Term>,
+    leads_since: u64,
     commit: Index,
     effects: Effects,
 }
@@ -66,6 +70,7 @@ struct History {
     committed: CommittedLog,
     durability: Durability,
     reads: Reads,
+    confirmations: Confirmations,
     exactly_once: ExactlyOnce,
     poison: Poison,
     replicas: Replicas,
@@ -76,6 +81,7 @@ impl Checkers {
     pub fn new(places: usize) -> Self {
         Checkers {
             stores: (0..places).map(|_| Store::default()).collect(),
+            now: 0,
             seen: (0..places).map(|_| Seen::default()).collect(),
             monotonic: Monotonic::default(),
             clusters: Clusters::default(),
@@ -210,6 +216,9 @@ impl Checkers {
             Message::AppendEntriesResponse(response) => {
                 let Some((leader, id)) = peer else { return Ok(()) };
                 self.clusters.check_answer(node, id)?;
+                let now = self.now;
+                self.history(place)?.0.confirmations.on_answer(now, node, id, response.term);
+                let store = &self.stores[place];
                 if self.seen[leader].leads == Some(response.term) {
                     answers::check_match(response, store, self.stores[leader].accepted_log())?;
                 }
@@ -245,6 +254,9 @@ impl Checkers {
         let Seen { leads: led, commit: before, .. } = self.seen[place];
         (self.seen[place].leads, self.seen[place].commit) = (leads, commit);
         let is_new = leads.is_some() && leads != led;
+        if is_new {
+            self.seen[place].leads_since = self.now;
+        }
         if raft.role() != Role::Follower && position.hard_state.vote == Some(node) {
             self.history(place)?.0.campaigns.on_opened(node, term, &voters(raft))?;
         }
@@ -312,9 +324,15 @@ impl Checkers {
         history.durability.on_acknowledged(index, &history.committed, voters, stores)
     }
 
-    /// A read that began at `began` may see everything up to `index`.
-    pub fn on_read_index(&mut self, place: usize, began: u64, index: Index) -> Verdict {
-        self.history(place)?.0.reads.on_read_index(began, index)
+    /// A read that began at `began` may see everything up to `index`, says the node at `place`.
+    pub fn on_read_index(&mut self, place: usize, raft: Option<&Raft>, began: u64, index: Index) -> Verdict {
+        let Seen { leads, leads_since, .. } = self.seen[place];
+        let (history, _) = self.history(place)?;
+        let leads = |raft: &&Raft| raft.role() == Role::Leader && leads == Some(raft.term()) && began > leads_since;
+        if let Some(raft) = raft.filter(leads) {
+            history.confirmations.check(raft.id(), raft.term(), began, &voters(raft))?;
+        }
+        history.reads.on_read_index(began, index)
     }
 
     /// At `now` a client has seen a replica that has applied everything up to `applied`.
