@@ -351,7 +351,10 @@ impl Run {
         let kind = head.get_u8();
         let kind = RunKind::from_u8(kind).ok_or(RunError::Kind(kind))?;
         let codec = head.get_u8();
-        head.advance(1);
+        // Kept for a later version: bytes that mean nothing would let one run have two forms.
+        if head.get_u8() != 0 {
+            return Err(RunError::Contradiction("a reserved byte is set"));
+        }
         let command_version = head.get_u32_le();
         let header = RunHeader {
             kind,
@@ -565,6 +568,13 @@ mod tests {
             }
         }
         assert_eq!(run.slice(Index(1), Index(99)), None);
+    }
+
+    #[test]
+    fn a_run_has_one_form() {
+        let mut bytes = sample().to_bytes().to_vec();
+        bytes[3] = 1;
+        assert_eq!(Run::decode(bytes.into()), Err(RunError::Contradiction("a reserved byte is set")));
     }
 
     #[test]

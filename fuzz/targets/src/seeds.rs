@@ -1,0 +1,161 @@
+//! The first inputs of each target, so that a fuzzer starts behind the first checks: the golden vectors of the wire, and values of the
+//! library in their encoded form.
+
+use slimcluster_core::machine::{MachineEntry, SessionEntry};
+use slimcluster_core::raft::{Configuration, ConfiguredNode, Standing};
+use slimcluster_core::{Durability, Generation, NodeId, SessionId};
+
+use crate::peer::{BOOTSTRAP, HANDSHAKE, KINDS, RAFT, REQUESTS};
+use crate::{host, store};
+
+/// A first input of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// The target.
+    pub target: &'static str,
+    /// A name for its file.
+    pub name: String,
+    /// The input.
+    pub bytes: Vec<u8>,
+}
+
+const DATAGRAMS: &str = include_str!("../../../crates/core/testvectors/datagram.txt");
+const PEER_MESSAGES: &str = include_str!("../../../crates/core/testvectors/peer.txt");
+
+/// Bytes of a frame before the head's length, and of that length.
+const FRAME_HEADER_BYTES: usize = 8;
+const HEAD_LENGTH_BYTES: usize = 4;
+
+/// Every seed.
+pub fn all() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (name, bytes) in vectors(DATAGRAMS) {
+        let target = if name == "announcement" { "announcement" } else { "gossip_datagram" };
+        seeds.push(Seed { target, name, bytes });
+    }
+    for (name, bytes) in vectors(PEER_MESSAGES) {
+        // How it is sent: as it stands, then its bytes as a piece.
+        let frame = [&[0][..], &piece(&bytes)].concat();
+        seeds.push(Seed { target: "link_frames", name: name.clone(), bytes: frame });
+        seeds.extend(peer_message(&name, &bytes).into_iter().flatten());
+    }
+    seeds.extend(entries());
+    seeds.extend(hosts_and_stores());
+    seeds
+}
+
+/// Name and bytes of each line, the encoding part of the name.
+fn vectors(text: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
+    text.lines().filter_map(|line| {
+        let (name, hex) = line.rsplit_once(" | ")?;
+        let bytes = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        Some((name.replace(" | ", " "), bytes.collect::<Option<Vec<u8>>>()?))
+    })
+}
+
+/// The input that makes a message target see the message of a golden frame, and the runs that it carries.
+fn peer_message(name: &str, frame: &[u8]) -> Option<Vec<Seed>> {
+    let codec = *frame.get(1)?;
+    let message = frame.get(FRAME_HEADER_BYTES..)?;
+    let head_bytes = u32::from_le_bytes(*message.first_chunk()?) as usize;
+    let (head, body) = message.get(HEAD_LENGTH_BYTES..)?.split_at_checked(head_bytes)?;
+    let (kind, record) = if codec == 1 {
+        let varint = head.get(1..)?.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        (usize::from(head[0] >> 3), head.get(1 + varint..)?)
+    } else {
+        let text = std::str::from_utf8(head).ok()?;
+        let (kind, record) = text.strip_prefix("{\"message\":{\"")?.split_once("\":")?;
+        (KINDS.iter().position(|known| *known == kind)? + 1, record.strip_suffix("}}")?.as_bytes())
+    };
+    let families: [(&str, &[usize]); 4] = [
+        ("handshake", &HANDSHAKE),
+        ("bootstrap_message", &BOOTSTRAP),
+        ("raft_message", &RAFT),
+        ("leader_request", &REQUESTS),
+    ];
+    let (target, kinds) = families.into_iter().find(|(_, kinds)| kinds.contains(&kind))?;
+    let selector = kinds.iter().position(|known| *known == kind)? as u8;
+    let bytes = [&[selector, codec - 1][..], &piece(record), body].concat();
+    let mut seeds = vec![Seed { target, name: name.to_owned(), bytes }];
+    if !body.is_empty() && codec == 1 {
+        seeds.push(Seed { target: "run", name: name.to_owned(), bytes: body.to_vec() });
+    }
+    Some(seeds)
+}
+
+fn entries() -> Vec<Seed> {
+    let open = SessionEntry::Open { node: NodeId(0xabcd), generation: Generation(300) };
+    let close = SessionEntry::Close { session: SessionId(7) };
+    let machine = MachineEntry { name: "counter".to_owned() };
+    let standings =
+        [Standing::Voter, Standing::Learner, Standing::Incoming, Standing::Outgoing, Standing::Demoting];
+    let nodes = standings.into_iter().zip(1..).map(|(standing, id)| ConfiguredNode {
+        id: NodeId(id),
+        name: format!("n{id}"),
+        durability: Durability::Fsync,
+        standing,
+    });
+    let joint = Configuration::new(nodes.collect()).map(|configuration| configuration.encode()).unwrap_or_default();
+    [
+        ("session_entry", "open", open.encode()),
+        ("session_entry", "close", close.encode()),
+        ("machine_entry", "counter", machine.encode()),
+        ("configuration_entry", "joint", joint),
+    ]
+    .into_iter()
+    .map(|(target, name, bytes)| Seed { target, name: name.to_owned(), bytes: bytes.to_vec() })
+    .collect()
+}
+
+/// A snapshot, a short log, and the files of a small store.
+fn hosts_and_stores() -> Vec<Seed> {
+    const FRAME_BYTES: usize = 20;
+    const SEGMENT_HEADER_BYTES: usize = 64;
+    let files = store::sample().1;
+    let file = |name: &str| files.get(name).cloned().unwrap_or_default();
+    let body = |bytes: &[u8]| {
+        let length = bytes.get(12..16).map_or(0, |length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+        bytes.get(FRAME_BYTES..FRAME_BYTES + length as usize).unwrap_or_default().to_vec()
+    };
+    let identity = body(&file("identity"));
+    let hard_state = file("hardstate");
+    let (even, odd) = hard_state.split_at(hard_state.len() / 2);
+    let (even, odd) = (body(even), body(odd));
+    let segment = file(&store::segment_name(1));
+    let records = segment.get(SEGMENT_HEADER_BYTES..).unwrap_or_default();
+    let used = records.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).next_multiple_of(8);
+    let whole = [
+        &[1][..],
+        &piece(&identity),
+        &[4],
+        &piece(&even),
+        &piece(&odd),
+        &[10],
+        &piece(&records[..used]),
+    ];
+    [
+        ("host_restore", "snapshot", host::sample_snapshot().to_vec()),
+        ("host_apply", "commands", host::sample_runs()),
+        ("store_directory", "sound", whole.concat()),
+        ("store_directory", "empty", Vec::new()),
+        // Two runs, an idle batch, a vote, a run; then one bit of the first file.
+        ("store_damage", "bit", vec![5, 4, 1, 20, 36, 2, 30, 1, 3, 2, 7, 4, 0, 9, 1, 0, 100, 0, 3, 0]),
+        ("identity_file", "sound", identity),
+        ("hard_state_file", "sound", [piece(&even), odd].concat()),
+        ("peers_file", "empty", Vec::new()),
+        // A follower: two peers introduce themselves, one sends entries; time passes, and what was written is durable.
+        ("node", "follower", vec![0, 6, 0, 0, 0, 1, 9, 6, 1, 0, 0, 1, 9, 17, 0, 0, 1, 0, 0, 0, 0, 0, 0, 12, 1, 0, 1, 0]),
+        // A single voter elects itself and takes a command.
+        ("node", "leader", vec![2, 1, 0, 1, 0, 12, 1, 0, 12, 13, 0, 0, 1, 0, 12, 13, 3, 3, 2, b'a', b'b', 12, 1, 0, 12]),
+        ("node", "fresh", vec![1, 6, 0, 3, 1, 1, 1, 6, 1, 3, 1, 1, 1, 1, 0, 12, 1, 0, 12]),
+    ]
+    .into_iter()
+    .map(|(target, name, bytes)| Seed { target, name: name.to_owned(), bytes })
+    .collect()
+}
+
+/// Bytes as `Draw::piece` takes them.
+pub(crate) fn piece(bytes: &[u8]) -> Vec<u8> {
+    let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
+    [&(bytes.len() as u16).to_le_bytes(), bytes].concat()
+}
