@@ -3,7 +3,7 @@
 //! A write goes to the slot that does not hold the state in force, so a torn write leaves that one intact.
 
 use prost::Message as _;
-use slimcluster_core::types::StoreId;
+use slimcluster_core::types::{COUNTER_MAX, StoreId};
 use slimcluster_core::{GroupId, HardState, NodeId, Term};
 
 use crate::device::{Directory, StoreFile};
@@ -136,6 +136,10 @@ fn encode(slot: &Slot) -> Vec<u8> {
 fn decode(body: &[u8]) -> Option<Slot> {
     let record = SlotRecord::decode(body).ok()?;
     let group = record.groups.into_iter().find(|group| group.group == GroupId::DEFAULT.0)?;
+    // Numbers that no writer reaches would overflow the next one.
+    if group.term > COUNTER_MAX || record.number > COUNTER_MAX {
+        return None;
+    }
     let vote = match group.vote {
         Some(bytes) => Some(NodeId::from_bytes(bytes.try_into().ok()?)),
         None => None,

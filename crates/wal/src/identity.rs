@@ -3,7 +3,7 @@
 use prost::Message as _;
 use slimcluster_core::raft::Configuration;
 use slimcluster_core::storage::{Abandoned, Identity, Phase};
-use slimcluster_core::types::StoreId;
+use slimcluster_core::types::{COUNTER_MAX, StoreId};
 use slimcluster_core::{ClusterUuid, Generation, NodeId};
 
 use crate::device::Directory;
@@ -72,6 +72,10 @@ fn encode(file: &IdentityFile) -> Vec<u8> {
 
 fn decode(body: &[u8]) -> Option<IdentityFile> {
     let record = IdentityRecord::decode(body).ok()?;
+    // A number that no writer reaches would overflow at the next start.
+    if record.generation > COUNTER_MAX {
+        return None;
+    }
     let phase = record.phase?;
     let configuration = || Configuration::decode(phase.configuration.as_deref()?).ok();
     let uuid = || Some(ClusterUuid::from_bytes(phase.uuid.as_deref()?.try_into().ok()?));

@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 use slimcluster_core::storage::KnownPeer;
+use slimcluster_core::types::COUNTER_MAX;
 use slimcluster_core::{Generation, NodeId, Nonce};
 
 use crate::device::Directory;
@@ -49,7 +50,7 @@ fn decode(record: PeerRecord) -> Option<KnownPeer> {
         id: NodeId::from_bytes(record.id.try_into().ok()?),
         name: record.name,
         address: record.address.parse().ok()?,
-        generation: Generation(record.generation),
+        generation: Some(Generation(record.generation)).filter(|generation| generation.0 <= COUNTER_MAX)?,
         nonce: Nonce(record.nonce),
     })
 }

@@ -22,7 +22,7 @@ pub const TARGETS: &[Target] = &[
     target("gossip_datagram", 1_600, gossip::datagram),
     target("announcement", 128, gossip::announcement),
     target("link_frames", 4_096, frames::assembler),
-    target("handshake", 4_096, peer::handshake),
+    target("handshake", 16 << 10, peer::handshake),
     target("bootstrap_message", 4_096, peer::bootstrap),
     target("raft_message", 4_096, peer::raft),
     target("leader_request", 4_096, peer::requests),

@@ -72,5 +72,9 @@ impl Model {
 fn message(codec: u8, bytes: &Bytes) -> Option<Assembled> {
     let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
     let codec = slimcluster_core::wire::Codec::from_id(codec)?;
-    (length <= bytes.len() - 4).then(|| Assembled { codec, head: bytes.slice(4..4 + length), body: bytes.slice(4 + length..) })
+    (length <= bytes.len() - 4).then(|| Assembled {
+        codec,
+        head: bytes.slice(4..4 + length),
+        body: bytes.slice(4 + length..),
+    })
 }

@@ -61,7 +61,10 @@ fn judge_datagram(bytes: &[u8]) {
 fn check_bounds(message: &Message) {
     for update in &message.updates {
         let key = update.key;
-        assert!(key.generation.0 <= COUNTER_MAX && key.incarnation.0 <= COUNTER_MAX && update.age <= AGE_MAX, "{key:?}");
+        assert!(
+            key.generation.0 <= COUNTER_MAX && key.incarnation.0 <= COUNTER_MAX && update.age <= AGE_MAX,
+            "{key:?}"
+        );
         let Some(record) = &update.record else { continue };
         assert!(record.generation <= key.generation && record.version <= COUNTER_MAX, "{record:?}");
         assert!(record.name.len() <= NAME_BYTES_MAX && is_usable(record.address), "{record:?}");

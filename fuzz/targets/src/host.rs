@@ -108,7 +108,8 @@ pub fn apply(bytes: &[u8]) {
     assert_eq!(piece_outcomes, outcomes);
     assert_eq!(pieces.serialise(), whole.serialise());
     for ledger in [whole_ledger, pieces_ledger] {
-        let doubled = ledger.read(|ledger| ledger.times_applied.iter().find(|(_, times)| **times > 1).map(|(id, _)| *id));
+        let doubled =
+            ledger.read(|ledger| ledger.times_applied.iter().find(|(_, times)| **times > 1).map(|(id, _)| *id));
         assert_eq!(doubled, Ok(None), "a command was applied twice");
     }
 }
@@ -236,12 +237,8 @@ pub(crate) fn sample_snapshot() -> Bytes {
         log.single(RunKind::Machine, MachineEntry { name: MACHINE.to_owned() }.encode()),
     ];
     let command = Postcard.encode(&b"one".to_vec()).unwrap_or_default();
-    let header = RunHeader {
-        codec: CODEC_POSTCARD,
-        command_version: 1,
-        machine: MachineId(3),
-        ..log.header(RunKind::Command)
-    };
+    let header =
+        RunHeader { codec: CODEC_POSTCARD, command_version: 1, machine: MachineId(3), ..log.header(RunKind::Command) };
     let block = Block { session: SessionId(2), first_number: 1, count: 2, acked_below: 1 };
     runs.extend(Run::commands(header, vec![block], [&command[..], &command[..]]));
     host.apply(runs);

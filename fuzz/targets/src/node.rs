@@ -213,7 +213,8 @@ impl Trial {
             _ => {
                 // Everything written so far matches, as a peer says.
                 let match_index = self.log.last().index;
-                let response = AppendEntriesResponse { term: self.term(), round: draw.edgy(), match_index, conflict: None };
+                let response =
+                    AppendEntriesResponse { term: self.term(), round: draw.edgy(), match_index, conflict: None };
                 self.hear(draw, &raft_message(raft::Message::AppendEntriesResponse(response)));
             }
         }

@@ -9,7 +9,7 @@ use slimcluster_core::node::message::{Hello, PeerMessage};
 use slimcluster_core::raft::{self, AppendEntries};
 use slimcluster_core::types::COUNTER_MAX;
 use slimcluster_core::wire::{
-    Assembled, Assembler, Codec, MESSAGE_BYTES_MAX, decode_peer_message, encode_peer_message,
+    Assembled, Assembler, Codec, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX, decode_peer_message, encode_peer_message,
 };
 
 use crate::allocations;
@@ -53,6 +53,9 @@ const ABANDONED_MAX: usize = 64;
 /// Hello, Welcome and Refused: what an unproven link may carry.
 pub fn handshake(bytes: &[u8]) {
     // What is longer is refused before it is decoded.
+    if bytes.len() > HANDSHAKE_BYTES_MAX {
+        return;
+    }
     judge(&HANDSHAKE, bytes, |_| UNAUTHENTICATED_BYTES_MAX);
 }
 
@@ -71,9 +74,9 @@ pub fn requests(bytes: &[u8]) {
     judge(&REQUESTS, bytes, authenticated);
 }
 
-/// A proven peer may make a node hold a few times what it sends: lists are decoded before they are counted, and vectors double.
+/// A proven peer may make a node hold a few times what it sends, and no more: the elements of lists are small, and vectors double.
 fn authenticated(input_bytes: usize) -> usize {
-    4_096 + 64 * input_bytes
+    4_096 + 8 * input_bytes
 }
 
 fn judge(kinds: &[usize], bytes: &[u8], held_max: impl Fn(usize) -> usize) {

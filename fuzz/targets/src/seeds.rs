@@ -87,8 +87,7 @@ fn entries() -> Vec<Seed> {
     let open = SessionEntry::Open { node: NodeId(0xabcd), generation: Generation(300) };
     let close = SessionEntry::Close { session: SessionId(7) };
     let machine = MachineEntry { name: "counter".to_owned() };
-    let standings =
-        [Standing::Voter, Standing::Learner, Standing::Incoming, Standing::Outgoing, Standing::Demoting];
+    let standings = [Standing::Voter, Standing::Learner, Standing::Incoming, Standing::Outgoing, Standing::Demoting];
     let nodes = standings.into_iter().zip(1..).map(|(standing, id)| ConfiguredNode {
         id: NodeId(id),
         name: format!("n{id}"),
@@ -114,7 +113,8 @@ fn hosts_and_stores() -> Vec<Seed> {
     let files = store::sample().1;
     let file = |name: &str| files.get(name).cloned().unwrap_or_default();
     let body = |bytes: &[u8]| {
-        let length = bytes.get(12..16).map_or(0, |length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+        let length =
+            bytes.get(12..16).map_or(0, |length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
         bytes.get(FRAME_BYTES..FRAME_BYTES + length as usize).unwrap_or_default().to_vec()
     };
     let identity = body(&file("identity"));
@@ -124,15 +124,7 @@ fn hosts_and_stores() -> Vec<Seed> {
     let segment = file(&store::segment_name(1));
     let records = segment.get(SEGMENT_HEADER_BYTES..).unwrap_or_default();
     let used = records.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).next_multiple_of(8);
-    let whole = [
-        &[1][..],
-        &piece(&identity),
-        &[4],
-        &piece(&even),
-        &piece(&odd),
-        &[10],
-        &piece(&records[..used]),
-    ];
+    let whole = [&[1][..], &piece(&identity), &[4], &piece(&even), &piece(&odd), &[10], &piece(&records[..used])];
     [
         ("host_restore", "snapshot", host::sample_snapshot().to_vec()),
         ("host_apply", "commands", host::sample_runs()),
@@ -144,9 +136,17 @@ fn hosts_and_stores() -> Vec<Seed> {
         ("hard_state_file", "sound", [piece(&even), odd].concat()),
         ("peers_file", "empty", Vec::new()),
         // A follower: two peers introduce themselves, one sends entries; time passes, and what was written is durable.
-        ("node", "follower", vec![0, 6, 0, 0, 0, 1, 9, 6, 1, 0, 0, 1, 9, 17, 0, 0, 1, 0, 0, 0, 0, 0, 0, 12, 1, 0, 1, 0]),
+        (
+            "node",
+            "follower",
+            vec![0, 6, 0, 0, 0, 1, 9, 6, 1, 0, 0, 1, 9, 17, 0, 0, 1, 0, 0, 0, 0, 0, 0, 12, 1, 0, 1, 0],
+        ),
         // A single voter elects itself and takes a command.
-        ("node", "leader", vec![2, 1, 0, 1, 0, 12, 1, 0, 12, 13, 0, 0, 1, 0, 12, 13, 3, 3, 2, b'a', b'b', 12, 1, 0, 12]),
+        (
+            "node",
+            "leader",
+            vec![2, 1, 0, 1, 0, 12, 1, 0, 12, 13, 0, 0, 1, 0, 12, 13, 3, 3, 2, b'a', b'b', 12, 1, 0, 12],
+        ),
         ("node", "fresh", vec![1, 6, 0, 3, 1, 1, 1, 6, 1, 3, 1, 1, 1, 1, 0, 12, 1, 0, 12]),
     ]
     .into_iter()

@@ -8,6 +8,7 @@ use prost::Message as _;
 use super::host::{Named, Replicated};
 use super::session::{Session, Sessions, WINDOW_NUMBERS};
 use super::typed::MachineError;
+use crate::types::COUNTER_MAX;
 use crate::{Generation, Index, MachineId, NodeId, SessionId};
 
 /// The version of the form; a higher one is refused.
@@ -57,6 +58,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<HostState, MachineError> {
     let record = HostRecord::decode(bytes).map_err(|_| MachineError::Malformed("not the state of a host"))?;
     if record.version != VERSION {
         return Err(MachineError::Malformed("a version that this build does not know"));
+    }
+    if record.applied > COUNTER_MAX {
+        return Err(MachineError::Malformed("an index out of range"));
     }
     let (mut machines, mut states) = (BTreeMap::new(), BTreeMap::new());
     for MachineRecord { id, name, state } in record.machines {

@@ -254,7 +254,7 @@ impl Links {
         let link = LinkId(self.last_dialled);
         let expected = if let Target::Node(id) = target { Some(id) } else { None };
         let state = State::Dialling { expected, to, up: false };
-        self.links.insert(link, Link { state, assembler: Assembler::default(), deadline: Some(now + PROOF_WITHIN) });
+        self.links.insert(link, Link { state, assembler: Assembler::unproven(), deadline: Some(now + PROOF_WITHIN) });
         self.outputs.push_back(Output::Connect { link, to });
     }
 
@@ -281,7 +281,7 @@ impl Links {
             return;
         }
         let deadline = Some(now + PROOF_WITHIN);
-        self.links.insert(link, Link { state: State::Accepted, assembler: Assembler::default(), deadline });
+        self.links.insert(link, Link { state: State::Accepted, assembler: Assembler::unproven(), deadline });
     }
 
     pub(super) fn handle_disconnected(&mut self, now: Instant, link: LinkId) {
@@ -376,6 +376,7 @@ impl Links {
         }
         if let Some(entry) = self.links.get_mut(&link) {
             entry.state = State::Inbound(Box::new(hello.clone()));
+            entry.assembler = Assembler::default();
             entry.deadline = None;
         }
         self.events.push_back(LinkEvent::Heard(Box::new(hello)));

@@ -274,9 +274,6 @@ impl Node {
         if self.stopped {
             return None;
         }
-        let asking = self.unnamed.values().flatten().chain(&self.session_asked).map(|asked| *asked + ASK_AGAIN);
-        let asking =
-            asking.filter(|_| self.leader.is_some() && (!self.unnamed.is_empty() || self.proposals.wants_session()));
         [
             self.raft.as_ref().and_then(Raft::poll_timeout),
             self.swim.as_ref().and_then(Swim::poll_timeout),
@@ -287,7 +284,7 @@ impl Node {
             self.reads.poll_timeout(),
             self.next_announce,
             self.next_resolve,
-            asking.min(),
+            self.next_ask(),
             self.stopping.map(|stopping| stopping.deadline(self.now)),
         ]
         .into_iter()

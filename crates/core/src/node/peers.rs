@@ -10,7 +10,7 @@ use crate::machine::{MachineEntry, SessionEntry};
 use crate::raft::{self, Proposal, ProposeError, ReadId};
 use crate::situations::{Situation, sometimes};
 use crate::swim::NAME_BYTES_MAX;
-use crate::{Index, NodeId, Run, RunKind};
+use crate::{Index, Instant, NodeId, Run, RunKind};
 
 /// Peers whose last forward is remembered; more than there are links at a time.
 const FORWARDERS_MAX: usize = 2_048;
@@ -126,14 +126,24 @@ impl Node {
         }
     }
 
+    /// When [`Node::ask_leader`] has something to ask again. Nothing while it would not: a deadline that nobody meets would stay in the
+    /// past, and the node would never sleep.
+    pub(super) fn next_ask(&self) -> Option<Instant> {
+        self.leader.filter(|leader| self.reaches(leader.id))?;
+        let session = self.session_asked.filter(|_| self.proposals.wants_session());
+        let names = self.unnamed.values().flatten().copied().filter(|_| self.is_caught_up());
+        names.chain(session).min().map(|asked| asked + ASK_AGAIN)
+    }
+
+    fn reaches(&self, leader: NodeId) -> bool {
+        leader == self.identity.node || self.links.is_up(leader)
+    }
+
     /// Sends to the leader, or appends as leader, whatever waits for it.
     pub(super) fn ask_leader(&mut self) {
         self.judge_progress();
-        let Some(leader) = self.leader else { return };
+        let Some(leader) = self.leader.filter(|leader| self.reaches(leader.id)) else { return };
         let own = leader.id == self.identity.node;
-        if !own && !self.links.is_up(leader.id) {
-            return;
-        }
         let now = self.now;
         if self.proposals.wants_session() && self.session_asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN) {
             self.session_asked = Some(now);

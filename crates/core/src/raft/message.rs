@@ -58,6 +58,9 @@ impl Message {
 impl AppendEntries {
     /// Whether the runs follow `prev` and each other, in index, term and chain, and are of this group and of no later term.
     fn is_well_formed(&self, group: GroupId) -> bool {
+        if self.prev.index.0 > COUNTER_MAX {
+            return false;
+        }
         let (mut before, mut chain) = (self.prev, self.prev_chain);
         for run in &self.runs {
             let is_configuration = run.kind() == RunKind::Configuration;
@@ -161,4 +164,40 @@ pub struct Resign {
     pub term: Term,
     /// The receiver is the one that should campaign at once; the others wait for it.
     pub successor: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{LogTime, MachineId, RunHeader, WallTime};
+
+    #[test]
+    fn an_index_beyond_all_bounds_is_refused_before_it_is_counted_on() {
+        let header = RunHeader {
+            group: GroupId::DEFAULT,
+            kind: RunKind::Noop,
+            codec: 0,
+            command_version: 0,
+            term: Term(1),
+            first: Index(1),
+            machine: MachineId(0),
+            log_time: LogTime(0),
+            wall_time: WallTime(0),
+            chain: 0,
+        };
+        let append = |index: u64| AppendEntries {
+            term: Term(1),
+            prev: LogId::new(Term(1), Index(index)),
+            prev_chain: 0,
+            leader_commit: Index(0),
+            round: 0,
+            runs: vec![Run::single(RunHeader { first: Index(index.wrapping_add(1)), ..header }, Bytes::new())],
+        };
+        assert!(append(1).is_well_formed(GroupId::DEFAULT));
+        for index in [u64::MAX, COUNTER_MAX, COUNTER_MAX + 1] {
+            assert!(!append(index).is_well_formed(GroupId::DEFAULT), "{index}");
+        }
+    }
 }

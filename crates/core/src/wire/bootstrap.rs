@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hex;
+use super::lists::{Field, Lists};
 use super::peer::NAME_BYTES_MAX;
 use crate::node::bootstrap::{Claim, Hello, Message};
 use crate::storage::Abandoned;
@@ -12,6 +13,15 @@ use crate::{ClusterUuid, Durability, NodeId};
 const IDS_MAX: usize = 1_024;
 /// Sets given up in one message; a node remembers fewer.
 const ABANDONED_MAX: usize = 64;
+
+/// The lists of a [`BootstrapRecord`].
+pub(super) const LISTS: Lists = Lists(&[
+    Field::leading_to(1, HELLO_LISTS),
+    Field::leading_to(2, Lists(&[Field::list(2)])),
+    Field::leading_to(3, Lists(&[Field { tag: 1, is_list: true, inside: Lists(&[Field::list(2)]) }])),
+]);
+/// Those of a [`HelloRecord`].
+pub(super) const HELLO_LISTS: Lists = Lists(&[Field::list(7)]);
 
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default)]
@@ -69,8 +79,8 @@ struct AbandonedListRecord {
     abandoned: Vec<AbandonedRecord>,
 }
 
+// Elements of lists are never without their id, in JSON as in Protobuf: a list of nothing would be short to say and long to hold.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
-#[serde(default)]
 struct AbandonedRecord {
     #[prost(bytes = "vec", tag = "1")]
     #[serde(with = "hex")]
@@ -80,7 +90,6 @@ struct AbandonedRecord {
 }
 
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
-#[serde(default)]
 struct IdRecord {
     #[prost(bytes = "vec", tag = "1")]
     #[serde(with = "hex")]

@@ -18,6 +18,10 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes of one message in assembly, per link: a run of the largest entry and its companions fit.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The most bytes of one message before a link has proven its peer: a greeting with its texts, and the ids of a founding set, fits several
+/// times. Whoever can reach the port can make a node hold so much.
+pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 8;
 const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - HEADER_BYTES;
@@ -48,9 +52,9 @@ pub enum FrameError {
     /// A continuation without a beginning, or a beginning within a message.
     #[error("the parts of a message are out of order")]
     OutOfOrder,
-    /// The parts add up to more than [`MESSAGE_BYTES_MAX`].
-    #[error("a message is longer than {MESSAGE_BYTES_MAX} bytes")]
-    MessageTooLong,
+    /// The parts add up to more than [`MESSAGE_BYTES_MAX`], or [`HANDSHAKE_BYTES_MAX`] before the peer is proven.
+    #[error("a message is longer than {0} bytes")]
+    MessageTooLong(usize),
     /// The message contradicts its own lengths or cannot be decoded.
     #[error("a message cannot be decoded")]
     Malformed,
@@ -107,13 +111,27 @@ pub struct Assembled {
     pub body: Bytes,
 }
 
-/// Puts the frames of one link together. Holds at most one unfinished message of at most [`MESSAGE_BYTES_MAX`].
-#[derive(Debug, Default)]
+/// Puts the frames of one link together. Holds at most one unfinished message of at most [`MESSAGE_BYTES_MAX`], of at most
+/// [`HANDSHAKE_BYTES_MAX`] on an [unproven](Assembler::unproven) link.
+#[derive(Debug)]
 pub struct Assembler {
     unfinished: Option<(Codec, BytesMut)>,
+    message_bytes_max: usize,
+}
+
+impl Default for Assembler {
+    /// For a link whose peer has proven itself.
+    fn default() -> Self {
+        Assembler { unfinished: None, message_bytes_max: MESSAGE_BYTES_MAX }
+    }
 }
 
 impl Assembler {
+    /// For a link of which nothing is known yet.
+    pub fn unproven() -> Self {
+        Assembler { unfinished: None, message_bytes_max: HANDSHAKE_BYTES_MAX }
+    }
+
     /// Takes the next frame; returns the message that it completes. After an error the link must be closed.
     pub fn push(&mut self, frame: &Bytes) -> Result<Option<Assembled>, FrameError> {
         if frame.len() < HEADER_BYTES {
@@ -134,6 +152,10 @@ impl Assembler {
             return Err(FrameError::Checksum);
         }
         let part = frame.slice(HEADER_BYTES..);
+        let held = self.unfinished.as_ref().filter(|_| frame[3] & FIRST == 0).map_or(0, |(_, message)| message.len());
+        if held + part.len() > self.message_bytes_max {
+            return Err(FrameError::MessageTooLong(self.message_bytes_max));
+        }
         match (frame[3] & FIRST != 0, frame[3] & LAST != 0) {
             (true, true) => assembled(codec, part).map(Some),
             (true, false) if self.unfinished.is_none() => {
@@ -144,9 +166,6 @@ impl Assembler {
             }
             (false, last) => {
                 let (codec, mut message) = self.unfinished.take().ok_or(FrameError::OutOfOrder)?;
-                if message.len() + part.len() > MESSAGE_BYTES_MAX {
-                    return Err(FrameError::MessageTooLong);
-                }
                 message.put_slice(&part);
                 if last {
                     return assembled(codec, message.freeze()).map(Some);
@@ -227,6 +246,27 @@ mod tests {
         let mut assembler = Assembler::default();
         assembler.push(&long[0]).unwrap();
         let refused = (0..100).find_map(|_| assembler.push(&long[1]).err());
-        assert_eq!(refused, Some(FrameError::MessageTooLong));
+        assert_eq!(refused, Some(FrameError::MessageTooLong(MESSAGE_BYTES_MAX)));
+    }
+
+    #[test]
+    fn an_unproven_link_carries_greetings_and_nothing_longer() {
+        let message = |bytes: usize| split(Codec::Protobuf, b"", &[Bytes::from(vec![1u8; bytes])]);
+        let fits = message(HANDSHAKE_BYTES_MAX - 4);
+        assert!(matches!(Assembler::unproven().push(&fits[0]), Ok(Some(_))));
+        let too_long = Err(FrameError::MessageTooLong(HANDSHAKE_BYTES_MAX));
+        for bytes in [HANDSHAKE_BYTES_MAX - 3, 60_000, 150_000] {
+            assert_eq!(Assembler::unproven().push(&message(bytes)[0]), too_long);
+        }
+        // In small parts, too.
+        let mut assembler = Assembler::unproven();
+        let part = |flags, bytes: usize| {
+            let mut frame = begin(Codec::Protobuf, bytes);
+            frame.put_bytes(0, bytes);
+            finish(frame, flags, false)
+        };
+        assert_eq!(assembler.push(&part(true, 10_000)), Ok(None));
+        assert_eq!(assembler.push(&part(false, 6_384)), Ok(None));
+        assert_eq!(assembler.push(&part(false, 1)), too_long);
     }
 }

@@ -10,6 +10,7 @@ mod codec;
 mod datagram;
 mod frame;
 mod hex;
+mod lists;
 mod peer;
 mod swim;
 
@@ -18,5 +19,5 @@ pub use datagram::{
     Announcement, Drop, Envelope, cluster_tag, decode_announcement, decode_datagram, encode_announcement,
     encode_datagram, sizer,
 };
-pub use frame::{Assembled, Assembler, FRAME_BYTES_MAX, FrameError, MESSAGE_BYTES_MAX};
+pub use frame::{Assembled, Assembler, FRAME_BYTES_MAX, FrameError, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use peer::{decode_peer_message, encode_peer_message};

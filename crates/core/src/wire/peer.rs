@@ -10,7 +10,8 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Assembled, FrameError, split};
-use super::{Codec, hex};
+use super::lists::{Field, Lists};
+use super::{Codec, bootstrap, hex};
 use crate::node::io::Meta;
 use crate::node::message::{Forward, ForwardRefused, Hello, PeerMessage, Refusal};
 use crate::raft::{self, AppendEntries, AppendEntriesResponse, Conflict};
@@ -41,6 +42,13 @@ pub fn decode_peer_message(message: Assembled) -> Result<PeerMessage, FrameError
     from_head(head, message.body).ok_or(FrameError::Malformed)
 }
 
+/// The lists in a head: those of the two greetings, and those of bootstrap.
+static LISTS: Lists = Lists(&[
+    Field::leading_to(1, Lists(&[Field::leading_to(12, bootstrap::HELLO_LISTS)])),
+    Field::leading_to(2, Lists(&[Field::leading_to(12, bootstrap::HELLO_LISTS)])),
+    Field::leading_to(4, bootstrap::LISTS),
+]);
+
 fn encode_head(codec: Codec, head: &Head) -> Vec<u8> {
     match codec {
         Codec::Protobuf => head.encode_to_vec(),
@@ -51,6 +59,7 @@ fn encode_head(codec: Codec, head: &Head) -> Vec<u8> {
 
 fn decode_head(codec: Codec, bytes: &[u8]) -> Option<Head> {
     match codec {
+        Codec::Protobuf if !LISTS.are_plausible(bytes) => None,
         Codec::Protobuf => Head::decode(bytes).ok(),
         Codec::Json => serde_json::from_slice(bytes).ok(),
     }
@@ -73,7 +82,7 @@ enum Kind {
     #[prost(message, tag = "3")]
     Refused(RefusalRecord),
     #[prost(message, tag = "4")]
-    Bootstrap(super::bootstrap::BootstrapRecord),
+    Bootstrap(bootstrap::BootstrapRecord),
     #[prost(message, tag = "5")]
     PreVote(VoteRecord),
     #[prost(message, tag = "6")]
@@ -127,7 +136,7 @@ struct HelloRecord {
     #[prost(bool, tag = "11")]
     consensus: bool,
     #[prost(message, optional, tag = "12")]
-    bootstrap: Option<super::bootstrap::HelloRecord>,
+    bootstrap: Option<bootstrap::HelloRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]

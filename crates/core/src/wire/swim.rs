@@ -10,6 +10,7 @@ use std::time::Duration;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
+use super::lists::{Field, Lists};
 use super::{Codec, Drop};
 use crate::swim::{
     Body, HTTP_BYTES_MAX, Incarnation, Key, MemberState, Message, Meta, NAME_BYTES_MAX, RESTARTING_MAX, Record, Seq,
@@ -32,6 +33,7 @@ pub(super) fn encode(codec: Codec, message: &Message) -> Vec<u8> {
 
 pub(super) fn decode(codec: Codec, body: &[u8]) -> Result<Message, Drop> {
     let mirror = match codec {
+        Codec::Protobuf if !LISTS.are_plausible(body) => return Err(Drop::Malformed),
         Codec::Protobuf => MessageMirror::decode(body).map_err(|_| Drop::Malformed)?,
         Codec::Json => serde_json::from_slice(body).map_err(|_| Drop::Malformed)?,
     };
@@ -54,6 +56,9 @@ pub(super) fn json_head_bytes(body: &Body) -> usize {
 pub(super) fn json_update_bytes(update: &Update) -> usize {
     json_bytes(&UpdateMirror::from(update)) + ",".len()
 }
+
+/// The updates.
+static LISTS: Lists = Lists(&[Field::list(15)]);
 
 fn json_bytes(value: &impl Serialize) -> usize {
     struct Count(usize);
@@ -151,24 +156,26 @@ struct SyncResponseMirror {
     observed: Vec<u8>,
 }
 
+// Small, and never without its id: a datagram full of these is decoded before anything is known of its sender.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
-#[serde(default)]
 struct UpdateMirror {
     #[prost(bytes = "vec", tag = "1")]
     #[serde(with = "id")]
     id: Vec<u8>,
     #[prost(uint64, tag = "2")]
+    #[serde(default)]
     generation: u64,
     #[prost(uint64, tag = "3")]
+    #[serde(default)]
     incarnation: u64,
     #[prost(uint32, tag = "4")]
-    #[serde(with = "state")]
+    #[serde(default, with = "state")]
     state: u32,
-    #[prost(message, optional, tag = "5")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<RecordMirror>,
+    #[prost(message, optional, boxed, tag = "5")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<Box<RecordMirror>>,
     #[prost(uint64, tag = "6")]
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     age_ms: u64,
 }
 
@@ -232,7 +239,7 @@ impl From<&Update> for UpdateMirror {
             generation: update.key.generation.0,
             incarnation: update.key.incarnation.0,
             state: update.key.rank as u32,
-            record: update.record.as_ref().map(RecordMirror::from),
+            record: update.record.as_ref().map(|record| Box::new(RecordMirror::from(record))),
             age_ms: millis(update.age),
         }
     }
@@ -292,7 +299,7 @@ impl TryFrom<UpdateMirror> for Update {
         let rank = *STATES.get(mirror.state as usize).ok_or(Drop::Malformed)?;
         let generation = Generation(counter(mirror.generation)?);
         let key = Key::alive(generation, Incarnation(counter(mirror.incarnation)?)).seen_as(rank);
-        let record = mirror.record.map(Record::try_from).transpose()?;
+        let record = mirror.record.map(|record| Record::try_from(*record)).transpose()?;
         // A record of a process start that the opinion does not know of is nothing that an honest member sends.
         if record.as_ref().is_some_and(|record| record.generation > generation) {
             return Err(Drop::Malformed);
