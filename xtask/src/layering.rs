@@ -22,6 +22,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("crates/sim", &["slimcluster-core", "slimcluster-wal"]),
     ("crates/cli", &["slimcluster-core", "slimcluster-wal", "slimcluster"]),
     ("examples/", &["slimcluster"]),
+    ("fuzz/targets", &["slimcluster-core", "slimcluster-wal", "slimcluster-sim"]),
+    ("fuzz", &["slimcluster-fuzz-targets"]),
     ("xtask", &[]),
 ];
 

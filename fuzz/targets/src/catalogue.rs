@@ -1,6 +1,6 @@
 //! All targets by name.
 
-use crate::{entries, files, frames, gossip, host, node, peer, run, store};
+use crate::{entries, files, frames, gossip, host, node, peer, plan, run, store};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("hard_state_file", 512, files::hard_state),
     target("peers_file", 1_024, files::peers),
     target("node", 4_096, node::node),
+    target("simulator_plan", 258, plan::run),
 ];
 
 /// The target of this name.

@@ -14,7 +14,7 @@
 //!
 //! Reading order: [`catalogue`] (all targets by name), [`allocations`], [`draw`] (structure out of bytes), [`seal`]; then the targets:
 //! what comes over the network ([`gossip`], [`frames`], [`peer`]), what stands in the log ([`run`], [`entries`], [`host`]), what stands on disk
-//! ([`disk`], [`store`], [`files`]), and whole nodes ([`node`]). [`seeds`] makes the first inputs, from the golden vectors.
+//! ([`disk`], [`store`], [`files`]), whole nodes ([`node`]), and whole clusters ([`plan`]). [`seeds`] makes the first inputs, from the golden vectors.
 
 pub mod allocations;
 pub mod catalogue;
@@ -34,6 +34,7 @@ pub mod files;
 pub mod store;
 
 pub mod node;
+pub mod plan;
 
 pub mod seeds;
 

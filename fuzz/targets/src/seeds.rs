@@ -135,6 +135,8 @@ fn hosts_and_stores() -> Vec<Seed> {
         ("identity_file", "sound", identity),
         ("hard_state_file", "sound", [piece(&even), odd].concat()),
         ("peers_file", "empty", Vec::new()),
+        ("simulator_plan", "calm", vec![1, 0]),
+        ("simulator_plan", "crashes", vec![2, 0, 200, 8, 6, 1, 200, 8, 7, 2, 100, 1, 0, 3, 200, 8, 10, 4]),
         // A follower: two peers introduce themselves, one sends entries; time passes, and what was written is durable.
         (
             "node",
