@@ -43,6 +43,16 @@ impl<'a> Draw<'a> {
         usize::from(self.u8()).checked_rem(bound).unwrap_or(0)
     }
 
+    /// Yes once in `n` values of a byte.
+    pub fn one_in(&mut self, n: u8) -> bool {
+        self.u8().is_multiple_of(n)
+    }
+
+    /// Yes or no.
+    pub fn bool(&mut self) -> bool {
+        self.u8() & 1 == 1
+    }
+
     /// A number that is mostly small and sometimes at an edge: one byte says which, small ones need no other.
     pub fn edgy(&mut self) -> u64 {
         match self.u8() {

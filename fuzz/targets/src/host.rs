@@ -82,15 +82,15 @@ pub fn apply(bytes: &[u8]) {
     let (mut piece_outcomes, mut piece_waiting) = (BTreeMap::new(), None);
     for run in &runs {
         let cut = Index(run.first().0 + draw.u8() as u64 % run.count());
-        let again = if draw.u8() % 4 == 0 { run.first() } else { cut.next() };
+        let again = if draw.one_in(4) { run.first() } else { cut.next() };
         pieces.apply(run.slice(run.first(), cut).into_iter().chain(run.slice(again, run.last())).collect());
-        if draw.u8() % 4 == 0 {
+        if draw.one_in(4) {
             let budget = Budget { entries_max: draw.below(4), bytes_max: draw.below(64) };
             let (new, waiting) = work_off(&mut pieces, budget);
             piece_outcomes.extend(new);
             piece_waiting = waiting.or(piece_waiting);
         }
-        if draw.u8() % 8 == 0
+        if draw.one_in(8)
             && let Ok(snapshot) = pieces.serialise()
         {
             (pieces, pieces_ledger) = host();
@@ -162,7 +162,7 @@ impl Log {
                 }
                 5 => self.single(RunKind::Session, Bytes::copy_from_slice(draw.short_piece())),
                 6 | 7 => {
-                    let name = if draw.u8() % 8 == 0 { "another" } else { MACHINE };
+                    let name = if draw.one_in(8) { "another" } else { MACHINE };
                     self.single(RunKind::Machine, MachineEntry { name: name.to_owned() }.encode())
                 }
                 8 => self.single(RunKind::Machine, Bytes::copy_from_slice(draw.short_piece())),
@@ -179,8 +179,8 @@ impl Log {
 
     fn commands(&mut self, draw: &mut Draw<'_>) -> Run {
         let header = RunHeader {
-            codec: if draw.u8() % 16 == 0 { draw.u8() } else { CODEC_POSTCARD },
-            command_version: u32::from(draw.u8() % 32 == 0) + 1,
+            codec: if draw.one_in(16) { draw.u8() } else { CODEC_POSTCARD },
+            command_version: u32::from(draw.one_in(32)) + 1,
             machine: MachineId(draw.edgy()),
             ..self.header(RunKind::Command)
         };
@@ -192,7 +192,7 @@ impl Log {
             blocks.push(Block { session, first_number, count, acked_below: draw.edgy() });
             for _ in 0..count {
                 let text = draw.short_piece().to_vec();
-                let is_raw = draw.u8() % 32 == 0;
+                let is_raw = draw.one_in(32);
                 let command = Postcard.encode(&text).map_or_else(|_| text.clone(), |bytes| bytes.to_vec());
                 commands.push(if is_raw { text } else { command });
             }

@@ -61,7 +61,7 @@ pub fn node(bytes: &[u8]) {
     });
 }
 
-/// A link that a peer has dialled, as the node sees it.
+/// A node, and what surrounds it.
 struct Trial {
     node: Node,
     now: Instant,
@@ -279,11 +279,11 @@ impl Trial {
     /// What the driver, the discovery and the operator say.
     fn interfere(&mut self, draw: &mut Draw<'_>) {
         let input = match draw.u8() % 12 {
-            0 => Input::StorageFull(draw.u8() & 1 == 1),
+            0 => Input::StorageFull(draw.bool()),
             1 => Input::WallTime(WallTime(draw.edgy())),
             2 => Input::Lateness(Duration::from_micros(draw.edgy())),
             3 => Input::Discovered((0..draw.u8() % 8).map(|_| draw_address(draw)).collect()),
-            4 => Input::Advertise(Meta { http: Some("n1:80".to_owned()), consensus: draw.u8() & 1 == 1 }),
+            4 => Input::Advertise(Meta { http: Some("n1:80".to_owned()), consensus: draw.bool() }),
             5 => Input::StorageFailed("the input says so".to_owned()),
             6 => Input::Shutdown,
             7 => Input::Leave,
@@ -303,8 +303,8 @@ impl Trial {
         match draw.u8() % 7 {
             0 => raft::Message::PreVote(PreVote { term, last: id(draw) }),
             1 => raft::Message::PreVoteResponse(PreVoteResponse { term, asked: Term(draw.edgy()), granted: true }),
-            2 => raft::Message::RequestVote(RequestVote { term, last: id(draw), released: draw.u8() & 1 == 1 }),
-            3 => raft::Message::RequestVoteResponse(RequestVoteResponse { term, granted: draw.u8() & 1 == 1 }),
+            2 => raft::Message::RequestVote(RequestVote { term, last: id(draw), released: draw.bool() }),
+            3 => raft::Message::RequestVoteResponse(RequestVoteResponse { term, granted: draw.bool() }),
             4 => raft::Message::AppendEntries(AppendEntries {
                 term,
                 prev: id(draw),
@@ -317,15 +317,15 @@ impl Trial {
                 term,
                 round: draw.edgy(),
                 match_index: Index(draw.edgy()),
-                conflict: (draw.u8() & 1 == 1).then(|| Conflict { rejected: Index(draw.edgy()), hint: id(draw) }),
+                conflict: (draw.bool()).then(|| Conflict { rejected: Index(draw.edgy()), hint: id(draw) }),
             }),
-            _ => raft::Message::Resign(Resign { term, successor: draw.u8() & 1 == 1 }),
+            _ => raft::Message::Resign(Resign { term, successor: draw.bool() }),
         }
     }
 
     /// Entries that follow the node's log, or replace its end.
     fn entries(&self, draw: &mut Draw<'_>) -> raft::Message {
-        let term = Term(self.term().0 + u64::from(draw.u8() % 16 == 0));
+        let term = Term(self.term().0 + u64::from(draw.one_in(16)));
         let back = draw.u8() as usize % 4;
         let kept = self.runs.len().saturating_sub(if back == 3 { 1 } else { 0 });
         let (prev, chain) = match kept.checked_sub(1).and_then(|at| self.runs.get(at)) {
@@ -361,7 +361,7 @@ impl Trial {
                 number: draw.edgy(),
                 term,
                 kind: RunKind::Command,
-                overloaded: draw.u8() & 1 == 1,
+                overloaded: draw.bool(),
             }),
             _ => {
                 let kind = [RunKind::Command, RunKind::Session, RunKind::Machine, RunKind::Noop][draw.below(4)];
@@ -393,7 +393,7 @@ impl Trial {
             0..=2 => bootstrap::Claim::Formed { uuid: UUID, members: (1..=3).map(NodeId).collect() },
             3 => bootstrap::Claim::Fresh { sees: None },
             4 => bootstrap::Claim::Promised { uuid: ClusterUuid(u128::from(draw.u8())) },
-            5 => bootstrap::Claim::JoinOnly { uuid: UUID, is_alone: draw.u8() & 1 == 1 },
+            5 => bootstrap::Claim::JoinOnly { uuid: UUID, is_alone: draw.bool() },
             6 => bootstrap::Claim::Formed { uuid: ClusterUuid(draw.u8().into()), members: vec![peer, OWN] },
             _ => bootstrap::Claim::Fresh { sees: Some(ClusterUuid(u128::from(draw.u8()))) },
         };

@@ -35,7 +35,7 @@ fn draw_plan(draw: &mut Draw<'_>) -> Plan {
     let mut at = 0;
     while !draw.is_empty() && plan.strikes.len() < STRIKES_MAX {
         // Steps of a millisecond up to some seconds, mostly short.
-        at += 1_000 * (u64::from(draw.u8()) + 1) * if draw.u8() % 8 == 0 { 16 } else { 1 };
+        at += 1_000 * (u64::from(draw.u8()) + 1) * if draw.one_in(8) { 16 } else { 1 };
         if at >= FAULTS_FOR {
             break;
         }
