@@ -2,6 +2,7 @@
 
 mod command;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(text) => {
-            eprintln!("{text}");
+            let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::from(2)
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! The text names only what differs from the calm world ([`Swarm::calm`]), so that it stays short and survives new kinds of faults.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use slimcluster_core::random::Random;
 use toml::{Table, Value};
 
@@ -42,10 +42,9 @@ pub enum PlanError {
 }
 
 /// The text form.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
-    format: i64,
     seed: u64,
     #[serde(default)]
     world: Table,
@@ -83,18 +82,22 @@ impl Plan {
     pub fn to_text(&self, comment: &str) -> String {
         let mut world = table(&self.swarm);
         subtract(&mut world, &table(&Swarm::calm()));
-        let text = Text { format: FORMAT, seed: self.seed, world, strikes: self.strikes.clone() };
         let mut lines: String = comment.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        lines += &format!("format = {FORMAT}\nseed = {}\nstrikes = [", self.seed);
+        for strike in &self.strikes {
+            lines += &format!("\n    \"{strike}\",");
+        }
+        lines += if self.strikes.is_empty() { "]\n\n" } else { "\n]\n\n" };
         // Strings, integers, booleans and arrays of them: nothing that TOML could not hold.
-        lines.push_str(&toml::to_string_pretty(&text).unwrap_or_default());
+        lines += &toml::to_string(&Table::from_iter([("world".to_owned(), Value::Table(world))])).unwrap_or_default();
         lines
     }
 
     /// Reads a plan.
     pub fn from_text(text: &str) -> Result<Self, PlanError> {
         let wrong = |error: toml::de::Error| PlanError::Text(error.to_string().trim_end().to_owned());
-        let table: Table = text.parse().map_err(wrong)?;
-        match table.get("format").and_then(Value::as_integer) {
+        let mut table: Table = text.parse().map_err(wrong)?;
+        match table.remove("format").as_ref().and_then(Value::as_integer) {
             Some(FORMAT) => {}
             Some(format) => return Err(PlanError::Format(format)),
             None => return Err(PlanError::Text("`format` is missing".to_owned())),

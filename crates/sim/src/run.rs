@@ -32,9 +32,9 @@ pub fn run_plan(plan: &Plan, options: RunOptions) -> Outcome {
 
 /// Runs a plan as [`run_plan`] does, each time with a fresh workload.
 pub fn run_workload(plan: &Plan, options: RunOptions, workload: &dyn Fn(&Plan) -> Box<dyn Workload>) -> Outcome {
-    match run_once(plan, options, workload(plan)) {
+    match run_once(plan, options, workload(plan), u64::MAX) {
         Err(_) if options.detail == Detail::Hash => {
-            let again = || run_once(plan, options.with_detail(Detail::Tail), workload(plan));
+            let again = || run_once(plan, options.with_detail(Detail::Tail), workload(plan), u64::MAX);
             panics::silently(again).and_then(|_| Err(Box::new(unlike_itself(plan))))
         }
         outcome => outcome,
@@ -59,11 +59,12 @@ pub fn registers(plan: &Plan) -> Box<dyn Workload> {
     Box::new(RegisterLoad::new(plan.swarm.keys, plan.swarm.padding))
 }
 
-pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workload>) -> Outcome {
+/// Runs a plan once, to its end or to the virtual time `until`.
+pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workload>, until: u64) -> Outcome {
     let seed = plan.seed;
     let mut world = World::new(plan.clone(), workload, options);
     situations::take();
-    match panics::naming(seed, || world.run()) {
+    match panics::naming(seed, || world.run(until)) {
         Ok(()) => {
             Ok(Report { seed, hash: world.trace.hash(), stats: world.final_stats(), situations: situations::take() })
         }

@@ -255,14 +255,17 @@ impl World {
         self.plan_phase();
     }
 
-    /// Runs to the end of the run.
-    pub fn run(&mut self) -> Verdict {
+    /// Runs to the end of the run, or to the first event after `until` (virtual microseconds): what comes later is not judged.
+    pub fn run(&mut self, until: u64) -> Verdict {
         #[cfg(feature = "mutants")]
         let _planted = slimcluster_core::mutants::plant(self.options.mutant);
         while self.phase != Phase::Done {
             let Some(Reverse(next)) = self.heap.pop() else {
                 return Err(Violation::of("liveness", "nothing is left to happen"));
             };
+            if next.at > until {
+                return Ok(());
+            }
             self.now = next.at;
             self.checkers.now = next.at;
             self.stats.events += 1;

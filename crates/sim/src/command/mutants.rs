@@ -12,6 +12,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     use slimcluster_core::mutants::Mutant;
     use slimcluster_sim::mutants::{Hunt, SEEDS_MAX, Tally, of_worlds};
 
+    use super::say::say;
+
     let seeds = arguments.count("--seeds")?.unwrap_or(SEEDS_MAX);
     let base = arguments.text("--base").map_or(0, super::base::named);
     let only = arguments.text("--only").map(str::parse::<Mutant>).transpose().map_err(|error| error.to_string())?;
@@ -20,13 +22,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     if mutants.is_empty() {
         return Err("this mutant is caught by a test of another package: see src/mutants.rs".to_owned());
     }
-    println!("at most {seeds} seeds for each of {} mutants, from {base} on", mutants.len());
+    say!("at most {seeds} seeds for each of {} mutants, from {base} on", mutants.len());
     let mut tally = Tally::default();
     for (mutant, profile) in mutants {
         let hunt = Hunt::run(mutant, profile, base..base.saturating_add(seeds), threads);
-        println!("{hunt}");
+        say!("{hunt}");
         tally.add(&hunt);
     }
-    println!("{tally}");
+    say!("{tally}");
     Ok(tally.is_complete())
 }

@@ -3,6 +3,7 @@
 use slimcluster_sim::{Detail, Plan, RunOptions, run_plan};
 
 use super::arguments::Arguments;
+use super::say::say;
 use super::usage::USAGE;
 
 pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
@@ -11,11 +12,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     let detail = if arguments.has("--trace") { Detail::Print } else { Detail::Tail };
     match run_plan(&plan, options.with_detail(detail)) {
         Ok(report) => {
-            println!("seed {} is good: trace {:016x}, {:?}", plan.seed, report.hash, report.stats);
+            say!("seed {} is good: trace {:016x}, {:?}", plan.seed, report.hash, report.stats);
             Ok(true)
         }
         Err(failure) => {
-            println!("{failure}");
+            say!("{failure}");
             Ok(false)
         }
     }

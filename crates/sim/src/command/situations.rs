@@ -7,6 +7,7 @@ use slimcluster_sim::{Totals, run_each};
 
 use super::arguments::{Arguments, count};
 use super::base;
+use super::say::say;
 
 /// As many seeds as one waits for, on a machine of two cores.
 const SEEDS: u64 = 200;
@@ -19,16 +20,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
         match outcome {
             Ok(report) => totals.add(&report),
             Err(failure) => {
-                println!("{failure}");
+                say!("{failure}");
                 failures += 1;
             }
         }
         ControlFlow::Continue(())
     });
     for (situation, count) in Situation::ALL.iter().zip(&totals.situations) {
-        println!("{count:>12}  {:<32} {}", format!("{situation:?}"), situation.describe());
+        say!("{count:>12}  {:<32} {}", format!("{situation:?}"), situation.describe());
     }
     let (reached, all) = (totals.situations_reached(), Situation::ALL.len());
-    println!("{reached} of {all} situations reached in {seeds} seeds from {base} on");
+    say!("{reached} of {all} situations reached in {seeds} seeds from {base} on");
     Ok(failures == 0 && reached == all)
 }

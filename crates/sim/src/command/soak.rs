@@ -7,6 +7,7 @@ use slimcluster_core::situations::Situation;
 use slimcluster_sim::{Failure, Totals, run_each};
 
 use super::arguments::Arguments;
+use super::say::say;
 use super::usage::USAGE;
 use super::{base, failing};
 
@@ -24,7 +25,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     let minutes = arguments.count("--minutes")?.ok_or(USAGE)?;
     let base = arguments.text("--seed-base").map_or_else(base::fresh, base::named);
     let (options, threads) = (arguments.run_options()?, arguments.threads()?);
-    println!("{minutes} minutes of fresh seeds, from {base} on");
+    say!("{minutes} minutes of fresh seeds, from {base} on");
     let began = Instant::now();
     let length = Duration::from_secs(minutes.saturating_mul(60));
     let (mut totals, mut failed) = (Totals::default(), None::<Box<Failure>>);
@@ -37,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
         }
         if said.elapsed() >= PROGRESS_EVERY {
             said = Instant::now();
-            println!("{}", progress(&totals, began.elapsed()));
+            say!("{}", progress(&totals, began.elapsed()));
         }
         if failed.is_some() || began.elapsed() >= length { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -45,12 +46,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     if let Some(failure) = &failed {
         failing::make_small(failure, options, threads);
     }
-    println!("{totals}");
+    say!("{totals}");
     let complaints = if judged { complaints(&totals) } else { Vec::new() };
     for complaint in &complaints {
-        println!("{complaint}");
+        say!("{complaint}");
     }
-    println!("{}", last_line(&totals, core_time, usize::from(failed.is_some())));
+    say!("{}", last_line(&totals, core_time, usize::from(failed.is_some())));
     Ok(failed.is_none() && complaints.is_empty())
 }
 

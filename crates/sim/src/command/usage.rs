@@ -1,6 +1,7 @@
 //! The commands, and which runs when.
 
 use super::arguments::Arguments;
+use super::say::say;
 use super::{mutants, replay, seeds, shrink, situations, soak};
 
 pub(super) const USAGE: &str = "\
@@ -25,7 +26,7 @@ pub fn run(words: &[String]) -> Result<bool, String> {
         "situations" => situations::run(&Arguments::read(words, &["--base"], &[])?),
         "mutants" => mutants::run(&Arguments::read(words, &["--seeds", "--only", "--base"], &[])?),
         "help" | "--help" | "-h" => {
-            println!("{USAGE}");
+            say!("{USAGE}");
             Ok(true)
         }
         other => Err(format!("there is no command {other:?}\n{USAGE}")),

@@ -7,7 +7,7 @@ impl Trials<'_> {
     /// Removes as many of `items` as it can, such that what `build` makes of the best plan and the rest still fails. What is left is
     /// minimal: without any one of them it would pass, unless the budget ended first.
     pub(super) fn minimise<T: Clone>(&mut self, mut items: Vec<T>, build: impl Fn(&Plan, &[T]) -> Plan) {
-        let base = self.best.clone();
+        let mut base = self.best.clone();
         if items.is_empty() || self.first(&[build(&base, &[])]).is_some() {
             return;
         }
@@ -25,6 +25,7 @@ impl Trials<'_> {
             match self.first(&candidates) {
                 Some(taken) => {
                     items = rests[taken].clone();
+                    base.seed = self.best.seed;
                     parts = (parts - 1).max(2);
                 }
                 None if size == 1 => return,

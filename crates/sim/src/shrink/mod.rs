@@ -8,6 +8,9 @@
 //! without one strike or one knob leaves the others as they were. And a run is decided by its plan alone, so the result of shrinking
 //! is decided by the failure: candidates are tried on all threads at once, and the first *in their order* is taken.
 //!
+//! A failure may hang on a coincidence that any change destroys. Where a plan stays long, each candidate is tried with other seeds as
+//! well: the same knobs and strikes, and other draws of everything else.
+//!
 //! Reading order: `trials` (trying candidates within a budget), `minimise` (delta debugging), `passes` (the ideas), `shrunk` (the result).
 
 mod minimise;

@@ -8,7 +8,10 @@ use crate::report::Failure;
 use crate::run::run_once;
 use crate::trace::Detail;
 use crate::workload::Workload;
-use crate::world::RunOptions;
+use crate::world::{RunOptions, SECOND};
+
+/// What a simpler plan does not break until the original would have failed, and so much later, it does not break (virtual microseconds).
+const PATIENCE: u64 = 2 * SECOND;
 
 /// How much may be spent on one failure.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +25,10 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// Enough for nearly every failure: most take some hundred runs of a tenth of a second each.
+    /// Enough for nearly every failure: most take some hundred runs of less than a tenth of a second each.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Budget { runs: 2_000, time: Duration::from_secs(180), threads }
+        Budget { runs: 5_000, time: Duration::from_secs(240), threads }
     }
 }
 
@@ -34,6 +37,8 @@ pub(super) struct Trials<'a> {
     pub(super) best: Plan,
     /// When the best plan fails, in virtual microseconds.
     pub(super) fails_at: u64,
+    /// How many other seeds each candidate is tried with, if its own passes.
+    pub(super) other_seeds: u64,
     property: &'static str,
     options: RunOptions,
     workload: &'a (dyn Fn(&Plan) -> Box<dyn Workload> + Sync),
@@ -53,6 +58,7 @@ impl<'a> Trials<'a> {
         Trials {
             best: failure.plan.clone(),
             fails_at: failure.at,
+            other_seeds: 0,
             property: failure.violation.property,
             options: options.with_detail(Detail::Hash),
             workload,
@@ -70,7 +76,11 @@ impl<'a> Trials<'a> {
 
     /// Tries `candidates` in their order. The first that breaks the same property becomes the best plan, and its place is returned.
     pub(super) fn first(&mut self, candidates: &[Plan]) -> Option<usize> {
-        let numbered: Vec<(usize, &Plan)> = candidates.iter().enumerate().collect();
+        let simpler = |(_, candidate): &(usize, &Plan)| **candidate != self.best && candidate.check().is_ok();
+        let numbered: Vec<(usize, &Plan)> = candidates.iter().enumerate().filter(simpler).collect();
+        let with_seed = |seed| numbered.iter().map(move |(number, plan)| (*number, Plan { seed, ..(*plan).clone() }));
+        let as_they_are = numbered.iter().map(|(number, plan)| (*number, (*plan).clone()));
+        let numbered: Vec<(usize, Plan)> = as_they_are.chain((1..=self.other_seeds).flat_map(with_seed)).collect();
         for some in numbered.chunks(self.threads) {
             if self.spent() {
                 return None;
@@ -85,7 +95,7 @@ impl<'a> Trials<'a> {
             if let Some(((number, plan), at)) =
                 some.iter().zip(failures).find_map(|(candidate, at)| Some((candidate, at?)))
             {
-                (self.best, self.fails_at) = ((*plan).clone(), at);
+                (self.best, self.fails_at) = (plan.clone(), at);
                 return Some(*number);
             }
         }
@@ -94,10 +104,8 @@ impl<'a> Trials<'a> {
 
     /// When `plan` breaks the property, if it does.
     fn fails_at(&self, plan: &Plan) -> Option<u64> {
-        if *plan == self.best || plan.check().is_err() {
-            return None;
-        }
-        let outcome = panics::silently(|| run_once(plan, self.options, (self.workload)(plan)));
+        let until = self.fails_at.max(plan.swarm.faults_for) + PATIENCE;
+        let outcome = panics::silently(|| run_once(plan, self.options, (self.workload)(plan), until));
         outcome.err().filter(|failure| failure.violation.property == self.property).map(|failure| failure.at)
     }
 }
