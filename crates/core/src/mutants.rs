@@ -153,6 +153,9 @@ mutants! {
 
     /// Wire: the checksum of a frame is not verified.
     FrameChecksumSkipped = "frame-checksum-skipped",
+
+    /// The user's state machine: one replica forgets a command and answers as if it had not (U3); the replicas' checkers must see it.
+    ApplyForgets = "apply-forgets",
 }
 
 #[cfg(feature = "mutants")]

@@ -102,6 +102,9 @@ situations! {
     // Processes and clocks.
     CrashBetweenOutputs: "a process died between two outputs of one step",
     WallClockOfALeaderWentBack: "the wall clock of a leader went back",
+    CommittedBeyondAHalt: "entries were committed beyond one on which a state machine panicked",
+    EveryReplicaHalted: "apply stood still on every running replica",
+    OneReplicaHalted: "apply stood still on one replica",
     NoMajorityFormed: "the faults ended before a majority had formed a cluster",
 
     // Storage.

@@ -31,6 +31,10 @@ pub enum Undo {
     JumpClock(usize, u64),
     /// The monotonic clock of a place goes on.
     ThawClock(usize),
+    /// A better build of the application is rolled out.
+    RollOut,
+    /// Somebody looks after a process whose machine was to panic.
+    Relieve(Endpoint),
 }
 
 impl World {
@@ -91,6 +95,8 @@ impl World {
             FaultClass::ClockJump => self.clock_jump(place, &mut rng),
             FaultClass::ClockFreeze => self.clock_freeze(place, &mut rng),
             FaultClass::WallJump => self.wall_jump(place, &mut rng),
+            FaultClass::PoisonCommand => self.poison(&mut rng)?,
+            FaultClass::LonePanic => self.lone_panic(place, &mut rng),
         }
         Ok(())
     }
@@ -123,6 +129,8 @@ impl World {
             }
             Undo::JumpClock(place, by) => self.jump_clock(place, by),
             Undo::ThawClock(place) => self.freeze_clock(place, false),
+            Undo::RollOut => self.roll_out()?,
+            Undo::Relieve(endpoint) => self.relieve(endpoint)?,
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! * what a seed decides: [`plan`], [`swarm`], [`strike`], [`streams`];
 //! * the world: [`world`] (places, events), [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
 //! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
-//! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`];
+//! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`];
 //! * the work: [`client`], [`load`], [`workload`], [`registers`];
 //! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
 //! * how a run goes on and ends: [`phases`], [`majority`], [`audit`];
@@ -18,6 +18,7 @@
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.
 
+pub mod application;
 pub mod audit;
 pub mod budget;
 pub mod checkers;

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use slimcluster_core::machine::Host;
@@ -13,6 +14,7 @@ use slimcluster_core::types::StoreId;
 use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
 use slimcluster_wal::{FreshIds, Options as WalOptions, Wal, WalError};
 
+use crate::application::{Orders, Sabotaged};
 use crate::checkers::{Verdict, Violation};
 use crate::faults::Undo;
 use crate::network::Endpoint;
@@ -106,10 +108,14 @@ impl World {
         let options = self.node_options(place);
         let broken = |reason: String| Violation::of("recovery", format!("n{}: {reason}", place + 1));
         let name = self.workload.machine_name().to_owned();
-        let machine = self.checkers.watch(endpoint, self.workload.start(endpoint));
+        let orders = Arc::new(Orders::default());
+        self.give_orders(endpoint, &orders);
+        let machine = Sabotaged::new(self.workload.start(endpoint), Arc::clone(&orders));
+        let machine = self.checkers.watch(endpoint, Box::new(machine));
         host.register(&name, machine).map_err(|error| broken(error.to_string()))?;
         let clock = (self.now, &self.places[place].clock);
         let mut process = Process::new(endpoint, address, clock, options, opened, host, rng_seed).map_err(broken)?;
+        process.orders = orders;
         process.inbox.push_back(Input::Register { name });
         self.places[place].process = Some(process);
         self.network.listen(address, endpoint);

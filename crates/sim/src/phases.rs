@@ -47,6 +47,7 @@ impl World {
         self.trace.event(self.now, [30, self.phase as u64, 0], || format!("end of phase {:?}?", self.phase));
         match self.phase {
             Phase::Faults => {
+                self.roll_out()?;
                 if self.begin_majority()? {
                     self.after(LOOK, Event::Phase);
                 } else {
@@ -177,7 +178,8 @@ impl World {
             self.plan_start(place);
             return Ok(());
         };
-        if process.stopped || process.is_stopping {
+        process.orders.withdraw();
+        if process.stopped || process.is_stopping || process.orders.has_panicked() {
             // It is on its way to its end, which is nobody's fault and would only take time.
             self.crash(place, false)?;
             self.plan_start(place);

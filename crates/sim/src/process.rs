@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use slimcluster_core::machine::{Applied, Budget, Host};
 use slimcluster_core::node::io::{Input, Output, RequestId};
@@ -15,6 +16,7 @@ use slimcluster_core::storage::{KnownPeer, Recovered, Write};
 use slimcluster_core::{Index, Instant, MachineId};
 use slimcluster_wal::{Wal, WalReader};
 
+use crate::application::Orders;
 use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
 use crate::clock::Clock;
@@ -37,6 +39,8 @@ pub struct Process {
     pub node: Node,
     /// The id that the log gave to the state machine.
     pub machine: Option<MachineId>,
+    /// What its state machine has been made to do wrong.
+    pub orders: Arc<Orders>,
     /// What has arrived and was not handled yet.
     pub inbox: VecDeque<Input>,
     /// The event loop is busy, or frozen, until then.
@@ -98,6 +102,7 @@ impl Process {
             clock_zero: clock.shows(now),
             node,
             machine: None,
+            orders: Arc::default(),
             inbox: VecDeque::new(),
             busy_until: now,
             frozen_until: now,

@@ -49,6 +49,10 @@ pub enum FaultClass {
     ClockFreeze,
     /// A wall clock is set, forward or back, by up to years.
     WallJump,
+    /// The state machine panics on one command, on every replica, until a better build is rolled out.
+    PoisonCommand,
+    /// The state machine panics on one replica, until that process is restarted.
+    LonePanic,
 }
 
 impl FaultClass {
@@ -74,6 +78,8 @@ impl FaultClass {
         (FaultClass::ClockJump, "clock-jump", 2_000, 20_000),
         (FaultClass::ClockFreeze, "clock-freeze", 2_000, 20_000),
         (FaultClass::WallJump, "wall-jump", 1_000, 20_000),
+        (FaultClass::PoisonCommand, "poison-command", 10_000, 40_000),
+        (FaultClass::LonePanic, "lone-panic", 4_000, 30_000),
     ];
 }
 

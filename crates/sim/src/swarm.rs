@@ -236,8 +236,10 @@ impl Default for Swarm {
 }
 
 /// The fault classes that are on: even odds for each.
-pub fn draw_class(rng: &mut Random, _class: FaultClass, profile: Profile) -> bool {
+pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
     match profile {
+        // It stops every replica for a while, and with it the load that shows the other faults.
+        Profile::General if class == FaultClass::PoisonCommand => rng.chance(1, 6),
         Profile::General => rng.chance(1, 2),
     }
 }

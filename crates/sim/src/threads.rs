@@ -165,6 +165,7 @@ impl World {
         let Some(applied) = process.apply_slice(workload.machine_name()) else { return Ok(()) };
         checkers.on_applied(endpoint, &applied)?;
         let (through, ready) = (applied.through, process.ready_reads());
+        self.applied = self.applied.max(through);
         self.workload.on_applied(endpoint, &applied)?;
         self.trace.event(self.now, [11, endpoint.place as u64, through.0], || {
             format!("n{} applied through {through}", endpoint.place + 1)

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use slimcluster_core::Index;
 use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
@@ -57,7 +58,7 @@ pub enum Event {
     /// Something that was read or asked for is there.
     Answer(Endpoint, Box<Input>),
     /// Runs are to be read back.
-    Fetch(Endpoint, Box<Fetched>, slimcluster_core::Index, usize),
+    Fetch(Endpoint, Box<Fetched>, Index, usize),
     /// A client does its next operation.
     Client(usize),
     /// A fault strikes.
@@ -173,6 +174,10 @@ pub struct World {
     pub(crate) phase_began: u64,
     /// Which places have acknowledged an append that began in the phase.
     pub(crate) fresh: Vec<bool>,
+    /// The highest index that any replica has applied.
+    pub(crate) applied: Index,
+    /// The first command from here on makes every replica panic.
+    pub(crate) poison_from: Option<Index>,
     /// Which places are the healthy majority, in the phase that has one.
     pub(crate) is_core: Vec<bool>,
     /// When that phase ends.
@@ -227,6 +232,8 @@ impl World {
             phase: Phase::Faults,
             phase_began: 0,
             fresh: vec![false; swarm.nodes],
+            applied: Index(0),
+            poison_from: None,
             is_core: vec![true; swarm.nodes],
             majority_until: 0,
             stability: Stability::default(),

@@ -58,6 +58,8 @@ struct Seen {
     leads_since: u64,
     commit: Index,
     effects: Effects,
+    /// Its state machine may fail where others do not.
+    halts_alone: bool,
 }
 
 /// The history of one cluster.
@@ -302,12 +304,13 @@ impl Checkers {
 
     /// A replica has applied a slice.
     pub fn on_applied(&mut self, endpoint: Endpoint, applied: &Applied) -> Verdict {
-        let effects = witness::take(&self.seen[endpoint.place].effects);
+        let Seen { effects, halts_alone, .. } = &self.seen[endpoint.place];
+        let (effects, halts_alone) = (witness::take(effects), *halts_alone);
         let (history, _) = self.history(endpoint.place)?;
         let new = history.replicas.on_applied(endpoint, applied.through, &effects)?;
         let old = effects.len() - new;
         effects.iter().skip(old).try_for_each(|effect| history.exactly_once.on_effect(effect))?;
-        history.poison.on_applied(applied.through, applied.waiting.as_ref())
+        history.poison.on_applied(applied.through, applied.waiting.as_ref().filter(|_| !halts_alone))
     }
 
     /// At `now` the owner of a command is told that it was committed at `index` with this reply. Returns the entry's history.
@@ -339,6 +342,18 @@ impl Checkers {
     pub fn on_read(&mut self, now: u64, place: usize, applied: Index) -> Verdict {
         self.history(place)?.0.reads.on_seen(now, applied);
         Ok(())
+    }
+
+    /// A build whose state machine does not fail has been rolled out.
+    pub fn lift_poison(&mut self) {
+        for history in self.histories.values_mut() {
+            history.poison = Poison::default();
+        }
+    }
+
+    /// The state machine of this process may fail, of this one alone.
+    pub fn expect_lone_halt(&mut self, endpoint: Endpoint) {
+        self.seen[endpoint.place].halts_alone = true;
     }
 
     /// The state machine of this world may fail on a command.
