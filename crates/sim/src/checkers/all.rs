@@ -218,8 +218,11 @@ impl Checkers {
             Message::AppendEntriesResponse(response) => {
                 let Some((leader, id)) = peer else { return Ok(()) };
                 self.clusters.check_answer(node, id)?;
-                let now = self.now;
-                self.history(place)?.0.confirmations.on_answer(now, node, id, response.term);
+                // Round 0 is no answer: it tells a leader of an earlier term of the present one.
+                if response.round > 0 {
+                    let now = self.now;
+                    self.history(place)?.0.confirmations.on_answer(now, node, id, response.term);
+                }
                 let store = &self.stores[place];
                 if self.seen[leader].leads == Some(response.term) {
                     answers::check_match(response, store, self.stores[leader].accepted_log())?;
