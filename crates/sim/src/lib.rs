@@ -13,7 +13,8 @@
 //! * the work: [`client`], [`load`], [`workload`], [`registers`];
 //! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
 //! * how a run goes on and ends: [`phases`], [`majority`], [`audit`];
-//! * around it: [`trace`], [`report`], [`totals`], [`core_time`], [`run`], [`shrink`].
+//! * around it: [`trace`], [`report`], [`totals`], [`core_time`], [`run`], [`shrink`];
+//! * all of it for users' own state machines: [`kit`].
 //!
 //! Deliberately absent: threads in the world, real time, and any copy of protocol logic. A checker knows what must hold, never how
 //! it is achieved.
@@ -28,6 +29,7 @@ pub mod core_time;
 pub mod disk;
 pub mod event_loop;
 pub mod faults;
+pub mod kit;
 pub mod lifecycle;
 pub mod linearizability;
 pub mod load;
@@ -55,6 +57,7 @@ pub mod trouble;
 pub mod workload;
 pub mod world;
 
+pub use kit::{Fault, Faults, Sim};
 pub use plan::{Plan, PlanError};
 pub use report::{Failure, FaultCounts, Report, Stats};
 pub use run::{median, registers, run_each, run_plan, run_seed, run_seeds, run_workload};

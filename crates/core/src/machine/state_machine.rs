@@ -70,6 +70,12 @@ impl ApplyContext {
         self.command
     }
 
+    /// The context that any other replica has for the same command: nothing was drawn from it yet.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        ApplyContext { draws: Cell::new(0), ..*self }
+    }
+
     /// A random generator, seeded from the log: the same on every node, another one at each call. Not for secrets: whoever can
     /// read the log can compute it.
     pub fn rng(&self) -> Random {

@@ -1,0 +1,248 @@
+//! What a user writes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slimcluster_core::machine::StateMachine;
+use slimcluster_core::random::Random;
+
+use super::failure::{Failure, SEED_VARIABLE};
+use super::faults::Faults;
+use super::journal::{Promise, Promises};
+use super::load::{Draw, MachineLoad};
+use super::plan::{self, Choice};
+use super::replays;
+use super::watched::{SharedJournal, lock};
+use crate::checkers::Violation;
+use crate::run::run_once;
+use crate::streams::{Concern, stream};
+use crate::swarm::NODES_MAX;
+use crate::trace::Detail;
+use crate::world::RunOptions;
+
+/// Clients that keep their number of operations in flight where a search for an order stays small.
+const CLIENTS_MAX: usize = 32;
+/// An hour of virtual time is some minutes of a test.
+const DURATION_MAX: Duration = Duration::from_secs(3_600);
+
+/// A cluster of `S`, in an ordinary test. See [the module](super).
+pub struct Sim<S: StateMachine> {
+    choice: Choice,
+    seeds: Range<u64>,
+    always: Vec<Promise<S>>,
+    eventually: Vec<Promise<S>>,
+    machine: PhantomData<fn() -> S>,
+}
+
+/// Good runs, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Commands that were applied.
+    pub commands: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+    /// Faults that struck, and packets and disk calls that went wrong.
+    pub faults: u64,
+    /// Processes that ended other than by themselves, the last power loss included.
+    pub crashes: u64,
+    /// Virtual time of all runs together.
+    pub time: Duration,
+}
+
+impl<S: StateMachine> Sim<S> {
+    /// A cluster of so many nodes, 1 to 9. Until told otherwise: seeds 0 to 9, all faults, for 10 virtual seconds, 4 clients.
+    pub fn nodes(nodes: usize) -> Self {
+        let choice = Choice { nodes, faults: Faults::all(), clients: 4, faults_for: 10_000_000 };
+        Sim { choice, seeds: 0..10, always: Vec::new(), eventually: Vec::new(), machine: PhantomData }
+    }
+
+    /// Runs this seed only.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.seeds(seed..seed.saturating_add(1))
+    }
+
+    /// Runs these seeds, one after the other, up to the first that fails.
+    #[must_use]
+    pub fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Which faults there may be.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.choice.faults = faults;
+        self
+    }
+
+    /// How many clients there are, 1 to 32, each with one operation at a time.
+    #[must_use]
+    pub fn clients(mut self, clients: usize) -> Self {
+        self.choice.clients = clients;
+        self
+    }
+
+    /// How long the faults last, in virtual time, up to an hour. The clients go on for some seconds after that, and then all nodes lose
+    /// power and start again.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.choice.faults_for = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// `holds` must hold of every replica, after every command. The name is for the report.
+    #[must_use]
+    pub fn always(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
+        self.always.push(Promise { name: name.into(), holds: Box::new(holds) });
+        self
+    }
+
+    /// `holds` must hold of every replica at the end, when all faults are over and all commands are applied.
+    #[must_use]
+    pub fn eventually(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
+        self.eventually.push(Promise { name: name.into(), holds: Box::new(holds) });
+        self
+    }
+
+    /// Runs the seeds; clients submit the commands that `draw` draws, and read. The variable `SLIMCLUSTER_SIM_SEED` names one seed to be
+    /// run in place of all, with more text.
+    ///
+    /// # Panics
+    ///
+    /// With the report of [`Sim::check`], if something does not hold.
+    #[track_caller]
+    pub fn run(self, draw: impl Fn(&mut Random) -> S::Command + Send + Sync + 'static) -> Runs {
+        self.check(draw).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// As [`Sim::run`], for tests that look at the failure.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Setup`]: nothing was run. [`Failure::Seed`]: the first seed that fails, and how; later ones were not run.
+    pub fn check(self, draw: impl Fn(&mut Random) -> S::Command + Send + Sync + 'static) -> Result<Runs, Box<Failure>> {
+        let alone = match std::env::var(SEED_VARIABLE) {
+            Ok(text) => Some(
+                text.trim()
+                    .parse::<u64>()
+                    .map_err(|_| setup(format!("{SEED_VARIABLE} is {text:?}, and should be the number of a seed")))?,
+            ),
+            Err(_) => None,
+        };
+        let Sim { choice, seeds, always, eventually, .. } = self;
+        validate(&choice, &seeds)?;
+        let test = Test { choice, alone, draw: Arc::new(draw), always: always.into(), eventually: eventually.into() };
+        let seeds = alone.map_or(seeds, |seed| seed..seed.saturating_add(1));
+        let began = Instant::now();
+        let mut runs = Runs::default();
+        let mut first = None;
+        for seed in seeds.clone() {
+            let journal = test.run(seed, &mut runs)?;
+            first.get_or_insert(journal);
+        }
+        // Once more, as late as can be: a clock in `apply` that ticks slowly has had time to.
+        let Some(journal) = first else { return Ok(runs) };
+        let again = replays::determinism::<S>(&lock(&journal).records);
+        again.map_err(|violation| {
+            let detail = format!("{}\n(applied again after {:.1} s)", violation.detail, began.elapsed().as_secs_f64());
+            test.failure(seeds.start, Violation { detail, ..violation }, 0, Vec::new())
+        })?;
+        Ok(runs)
+    }
+}
+
+/// What all seeds of a test share.
+struct Test<S: StateMachine> {
+    choice: Choice,
+    /// The one seed to run, with more text.
+    alone: Option<u64>,
+    draw: Draw<S>,
+    always: Promises<S>,
+    eventually: Promises<S>,
+}
+
+impl<S: StateMachine> Test<S> {
+    fn run(&self, seed: u64, runs: &mut Runs) -> Result<SharedJournal, Box<Failure>> {
+        let journal = SharedJournal::default();
+        let load = MachineLoad {
+            draw: Arc::clone(&self.draw),
+            always: Arc::clone(&self.always),
+            eventually: Arc::clone(&self.eventually),
+            journal: Arc::clone(&journal),
+            rng: stream(seed, Concern::Client, u64::MAX),
+            replicas: BTreeMap::new(),
+        };
+        let detail = if self.alone.is_some() { Detail::Tail } else { Detail::Hash };
+        let options = RunOptions::default().with_detail(detail);
+        // Not run a second time for its text: a machine that is not deterministic would do something else.
+        match run_once(&plan::draw(seed, &self.choice), options, Box::new(load)) {
+            Ok(report) => {
+                let journal_now = lock(&journal);
+                runs.seeds += 1;
+                runs.commands += journal_now.records.len() as u64;
+                runs.reads += journal_now.reads;
+                runs.faults += report.stats.faults.total();
+                runs.crashes += report.stats.crashes;
+                runs.time += Duration::from_micros(report.stats.time);
+                drop(journal_now);
+                Ok(journal)
+            }
+            Err(failure) => {
+                // The journal saw it first, and knows the machine's types.
+                let violation = lock(&journal).verdict().err().unwrap_or(failure.violation);
+                Err(self.failure(seed, violation, failure.at, failure.lines))
+            }
+        }
+    }
+
+    fn failure(&self, seed: u64, violation: Violation, at: u64, trace: Vec<String>) -> Box<Failure> {
+        let Choice { nodes, faults, clients, .. } = &self.choice;
+        let when = format!("{}.{:03} s into the run", at / 1_000_000, at / 1_000 % 1_000);
+        Box::new(Failure::Seed {
+            seed,
+            property: violation.property.to_owned(),
+            detail: violation.detail,
+            world: format!("{when}; {nodes} nodes, {clients} clients, faults: {faults}"),
+            trace,
+            test: std::thread::current().name().filter(|name| *name != "main").map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Runs { seeds, commands, reads, faults, crashes, time } = self;
+        write!(f, "{seeds} seeds, {commands} commands, {reads} reads, {faults} faults, {crashes} crashes, ")?;
+        write!(f, "{} virtual seconds", time.as_secs())
+    }
+}
+
+fn setup(why: String) -> Box<Failure> {
+    Box::new(Failure::Setup(why))
+}
+
+/// Whether this can be run at all.
+fn validate(choice: &Choice, seeds: &Range<u64>) -> Result<(), Box<Failure>> {
+    let Choice { nodes, clients, faults_for, .. } = *choice;
+    let duration = Duration::from_micros(faults_for);
+    let checks = [
+        (nodes == 0 || nodes > NODES_MAX, format!("nodes({nodes}): a simulated cluster has 1 to {NODES_MAX} nodes")),
+        (
+            clients == 0 || clients > CLIENTS_MAX,
+            format!("clients({clients}): without a client there are no commands, and {CLIENTS_MAX} is the most"),
+        ),
+        (seeds.is_empty(), format!("seeds({}..{}): the range is empty, no seed would run", seeds.start, seeds.end)),
+        (
+            duration.is_zero() || duration > DURATION_MAX,
+            format!("duration({duration:?}): it is above zero and at most {DURATION_MAX:?}"),
+        ),
+    ];
+    checks.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, why)| Err(setup(why)))
+}

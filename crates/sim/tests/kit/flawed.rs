@@ -1,0 +1,1 @@
+//! One machine for each property, that does not have it.
