@@ -106,7 +106,7 @@ impl Journal {
     pub(super) fn wants_state(&self, index: Index) -> bool {
         match self.position(index) {
             Some(position) => self.records[position].state.is_some(),
-            None => self.records.len() as u64 % (1 + (self.kept_bytes / KEPT_BYTES) as u64) == 0,
+            None => self.records.len().is_multiple_of(1 + self.kept_bytes / KEPT_BYTES),
         }
     }
 
@@ -249,18 +249,18 @@ fn compare<S: StateMachine>(
     let at = describe::<S>(record, position);
     let (first, second) = (name(record.by), name(by));
     if record.operation != operation {
-        let detail = format!("{first} and {second} applied different commands as the {at}");
+        let detail = format!("{first} and {second} applied different commands as {at}");
         return Err(Violation::of("equal replicas", detail));
     }
     if record.reply != *reply {
         let (ours, theirs) = (show::reply::<S>(&record.reply), show::reply::<S>(reply));
-        let detail = format!("the answers differ since the {at}\n{first} answered {ours}\n{second} answered {theirs}");
+        let detail = format!("the answers differ since {at}\n{first} answered {ours}\n{second} answered {theirs}");
         return Err(Violation::of("equal replicas", detail));
     }
     match (&record.state, state) {
         (Some(ours), Some(theirs)) if ours[..] != *theirs => {
             let difference = show::difference::<S>((&first, ours), (&second, theirs));
-            Err(Violation::of("equal replicas", format!("the states differ since the {at}\n{difference}")))
+            Err(Violation::of("equal replicas", format!("the states differ since {at}\n{difference}")))
         }
         _ => Ok(()),
     }
@@ -276,7 +276,7 @@ pub(super) fn describe<S: StateMachine>(record: &Record, position: usize) -> Str
 pub(super) fn name(by: Endpoint) -> String {
     match by.start {
         0 | 1 => format!("n{}", by.place + 1),
-        start => format!("n{}, started for the {start}. time,", by.place + 1),
+        start => format!("n{} (start {start})", by.place + 1),
     }
 }
 

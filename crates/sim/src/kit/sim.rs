@@ -35,6 +35,8 @@ pub struct Sim<S: StateMachine> {
     seeds: Range<u64>,
     always: Vec<Promise<S>>,
     eventually: Vec<Promise<S>>,
+    #[cfg(feature = "mutants")]
+    mutant: Option<slimcluster_core::mutants::Mutant>,
     machine: PhantomData<fn() -> S>,
 }
 
@@ -59,7 +61,15 @@ impl<S: StateMachine> Sim<S> {
     /// A cluster of so many nodes, 1 to 9. Until told otherwise: seeds 0 to 9, all faults, for 10 virtual seconds, 4 clients.
     pub fn nodes(nodes: usize) -> Self {
         let choice = Choice { nodes, faults: Faults::all(), clients: 4, faults_for: 10_000_000 };
-        Sim { choice, seeds: 0..10, always: Vec::new(), eventually: Vec::new(), machine: PhantomData }
+        Sim {
+            choice,
+            seeds: 0..10,
+            always: Vec::new(),
+            eventually: Vec::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            machine: PhantomData,
+        }
     }
 
     /// Runs this seed only.
@@ -111,6 +121,14 @@ impl<S: StateMachine> Sim<S> {
         self
     }
 
+    /// Leaves a safeguard of our own code out, to see that it is missed.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn mutant(mut self, mutant: slimcluster_core::mutants::Mutant) -> Self {
+        self.mutant = Some(mutant);
+        self
+    }
+
     /// Runs the seeds; clients submit the commands that `draw` draws, and read. The variable `SLIMCLUSTER_SIM_SEED` names one seed to be
     /// run in place of all, with more text.
     ///
@@ -136,9 +154,16 @@ impl<S: StateMachine> Sim<S> {
             ),
             Err(_) => None,
         };
+        let detail = if alone.is_some() { Detail::Tail } else { Detail::Hash };
+        let options = RunOptions {
+            detail,
+            #[cfg(feature = "mutants")]
+            mutant: self.mutant,
+            ..RunOptions::default()
+        };
         let Sim { choice, seeds, always, eventually, .. } = self;
         validate(&choice, &seeds)?;
-        let test = Test { choice, alone, draw: Arc::new(draw), always: always.into(), eventually: eventually.into() };
+        let test = Test { choice, options, draw: Arc::new(draw), always: always.into(), eventually: eventually.into() };
         let seeds = alone.map_or(seeds, |seed| seed..seed.saturating_add(1));
         let began = Instant::now();
         let mut runs = Runs::default();
@@ -161,8 +186,7 @@ impl<S: StateMachine> Sim<S> {
 /// What all seeds of a test share.
 struct Test<S: StateMachine> {
     choice: Choice,
-    /// The one seed to run, with more text.
-    alone: Option<u64>,
+    options: RunOptions,
     draw: Draw<S>,
     always: Promises<S>,
     eventually: Promises<S>,
@@ -179,10 +203,8 @@ impl<S: StateMachine> Test<S> {
             rng: stream(seed, Concern::Client, u64::MAX),
             replicas: BTreeMap::new(),
         };
-        let detail = if self.alone.is_some() { Detail::Tail } else { Detail::Hash };
-        let options = RunOptions::default().with_detail(detail);
         // Not run a second time for its text: a machine that is not deterministic would do something else.
-        match run_once(&plan::draw(seed, &self.choice), options, Box::new(load)) {
+        match run_once(&plan::draw(seed, &self.choice), self.options, Box::new(load)) {
             Ok(report) => {
                 let journal_now = lock(&journal);
                 runs.seeds += 1;
