@@ -13,16 +13,18 @@ pub enum Fault {
     Crashes,
     /// Machines that lose power, one or all; what was not synced is gone, or some of it.
     PowerLoss,
-    /// Processes that stand still, or run slowly, for a while.
+    /// Processes that stand still, or run or apply slowly, for a while.
     Pauses,
     /// Disks that are slow, stand still, do half of what they were asked, or fail a sync.
     Disks,
+    /// Clocks that drift, tick coarsely, jump, stand still, and wall clocks that are set by years.
+    Clocks,
 }
 
 impl Fault {
     /// All families: name, and what strikes in each. What destroys data beyond repair, or needs an operator, says nothing about a state
     /// machine, and is left to our own seeds.
-    const ALL: [(Fault, &'static str, &'static [FaultClass]); 5] = [
+    const ALL: [(Fault, &'static str, &'static [FaultClass]); 6] = [
         (
             Fault::Network,
             "network",
@@ -35,10 +37,11 @@ impl Fault {
                 FaultClass::Clog,
             ],
         ),
-        (Fault::Crashes, "crashes", &[FaultClass::ProcessCrash, FaultClass::Stop]),
+        (Fault::Crashes, "crashes", &[FaultClass::ProcessCrash, FaultClass::CrashLoop, FaultClass::Stop]),
         (Fault::PowerLoss, "power loss", &[FaultClass::PowerLoss, FaultClass::ChainedCrash, FaultClass::Blackout]),
-        (Fault::Pauses, "pauses", &[FaultClass::Pause, FaultClass::SlowNode]),
+        (Fault::Pauses, "pauses", &[FaultClass::Pause, FaultClass::SlowNode, FaultClass::SlowApply]),
         (Fault::Disks, "disks", &[FaultClass::SlowDisk, FaultClass::SyncFailure]),
+        (Fault::Clocks, "clocks", &[FaultClass::ClockJump, FaultClass::ClockFreeze, FaultClass::WallJump]),
     ];
 }
 
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn families_are_chosen_and_left_out() {
-        let some = Faults::all().without(Fault::Network).without(Fault::Disks);
+        let some = Faults::all().without(Fault::Network).without(Fault::Disks).without(Fault::Clocks);
         assert_eq!(some.to_string(), "crashes, power loss, pauses");
         assert!(some.allows(FaultClass::Blackout) && !some.allows(FaultClass::Clog));
         assert_eq!(Faults::only([Fault::Network]).to_string(), "network");

@@ -20,7 +20,7 @@ pub(super) struct Choice {
 pub(super) fn draw(seed: u64, choice: &Choice) -> Plan {
     let Plan { swarm: drawn, strikes, .. } = Plan::draw(seed, Some(Profile::General));
     let calm = Swarm::calm();
-    let crashes = choice.faults.contains(Fault::Crashes);
+    let [crashes, clocks] = [Fault::Crashes, Fault::Clocks].map(|fault| choice.faults.contains(fault));
     let swarm = Swarm {
         nodes: choice.nodes,
         clients: choice.clients,
@@ -29,6 +29,9 @@ pub(super) fn draw(seed: u64, choice: &Choice) -> Plan {
         disk: if choice.faults.contains(Fault::Disks) { drawn.disk } else { calm.disk },
         recovery_crash: if crashes { drawn.recovery_crash } else { 0 },
         new_address: if crashes { drawn.new_address } else { 0 },
+        clock_drift: if clocks { drawn.clock_drift } else { calm.clock_drift },
+        clock_grain: if clocks { drawn.clock_grain } else { calm.clock_grain },
+        wall_apart: if clocks { drawn.wall_apart } else { calm.wall_apart },
         down: drawn.down,
         segment_bytes: drawn.segment_bytes,
         tail_bytes_max: drawn.tail_bytes_max,
