@@ -117,7 +117,7 @@ situations! {
 pub fn sometimes(_situation: Situation) {}
 
 #[cfg(feature = "situations")]
-pub use counting::{Counts, sometimes, take};
+pub use counting::{Counts, sometimes, take, uncounted};
 
 #[cfg(feature = "situations")]
 mod counting {
@@ -137,6 +137,14 @@ mod counting {
     #[inline]
     pub fn sometimes(situation: Situation) {
         COUNTS.with(|counts| counts[situation as usize].update(|count| count + 1));
+    }
+
+    /// Runs `look`, which only looks at the world: what comes about in it is not counted.
+    pub fn uncounted<T>(look: impl FnOnce() -> T) -> T {
+        let before = take();
+        let seen = look();
+        COUNTS.with(|counts| counts.iter().zip(before).for_each(|(count, before)| count.set(before)));
+        seen
     }
 
     /// What came about on this thread since the last call.

@@ -51,6 +51,7 @@ impl World {
             FaultClass::Partition => self.partition(&mut rng),
             FaultClass::OneWay => self.one_way(place, &mut rng),
             FaultClass::Partial => self.partial(&mut rng),
+            FaultClass::LeaderAlone => self.leader_alone(&mut rng),
             FaultClass::Flapping => self.flapping(place, rng),
             FaultClass::LinkBreak => {
                 self.network.break_one(self.now);
@@ -296,6 +297,20 @@ impl World {
                 directions.extend([(a, b), (b, a)]);
             }
         }
+        self.cut_for_a_while(directions, rng);
+    }
+
+    fn leader_alone(&mut self, rng: &mut Random) {
+        let term = |place: usize| self.places[place].process.as_ref().and_then(|process| process.leads);
+        let Some(leader) =
+            (0..self.swarm.nodes).filter(|place| term(*place).is_some()).max_by_key(|place| term(*place))
+        else {
+            return;
+        };
+        if rng.chance(1, 2) {
+            self.places[leader].trouble.slow_disk_until = self.now + rng.below(4 * SECOND);
+        }
+        let directions = self.pairs().filter(|(from, to)| *from == leader || *to == leader).collect();
         self.cut_for_a_while(directions, rng);
     }
 

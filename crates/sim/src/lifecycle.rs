@@ -188,7 +188,8 @@ impl World {
         };
         let names = swarm.named.then(|| self.places.iter().map(|place| place.name.clone()).collect());
         let bootstrap = BootstrapOptions::new(name.clone(), swarm.nodes, Durability::Fsync);
-        let bootstrap = BootstrapOptions { initial_names: names, ..bootstrap };
+        let release = Duration::from_micros(swarm.release);
+        let bootstrap = BootstrapOptions { initial_names: names, release, ..bootstrap };
         NodeOptions {
             name,
             address: self.places[place].address,
@@ -224,7 +225,13 @@ impl World {
     fn maybe_move(&mut self, place: usize) {
         if self.places[place].starts > 1 && self.places[place].rng.chance(self.swarm.new_address, MILLION) {
             let host = Ipv4Addr::new(10, 0, 1 + (self.places[place].starts % 250) as u8, place as u8 + 1);
-            self.places[place].address = SocketAddr::from((host, 7_000));
+            // Addresses are handed out again: what was another node's may now be this one's, and theirs its own.
+            let other = self.places[place].rng.below(2 * self.swarm.nodes as u64) as usize;
+            let fresh = SocketAddr::from((host, 7_000));
+            self.places[place].address = match self.places.get_mut(other).filter(|other| other.process.is_none()) {
+                Some(other) => std::mem::replace(&mut other.address, fresh),
+                None => fresh,
+            };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the media hold, read by opening a copy of them: the shadow that [`crate::checkers::storage`] keeps trusts the store's word,
 //! this does not. Opening costs a hundred times more, so only some acknowledgements are checked this way.
 
+use slimcluster_core::situations::uncounted;
 use slimcluster_core::types::StoreId;
 use slimcluster_core::{GroupId, Index, NodeId};
 use slimcluster_wal::{FreshIds, Wal};
@@ -21,7 +22,7 @@ impl World {
         self.stats.media_checks += 1;
         let holds = |place: &usize| {
             self.checkers.stores[*place].node().is_some_and(|node| voters.contains(&node))
-                && self.medium_holds(*place, index, chain)
+                && uncounted(|| self.medium_holds(*place, index, chain))
         };
         let count = (0..self.swarm.nodes).filter(holds).count();
         if count * 2 > voters.len() {

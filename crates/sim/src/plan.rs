@@ -13,6 +13,8 @@ use crate::swarm::{Profile, Swarm, draw_class, log_uniform};
 
 /// The version of the text form. Raised when an old text would mean something else.
 const FORMAT: i64 = 1;
+/// So long things go wrong ten times as often where the forming of a cluster is what is looked at.
+const FORMATION: u64 = 12_000_000;
 /// TOML knows signed integers only.
 const SEED_MAX: u64 = i64::MAX as u64;
 
@@ -66,12 +68,15 @@ impl Plan {
                 continue;
             }
             let mean = 1_000 * log_uniform(&mut rng, *low, *high);
-            let pause = |rng: &mut Random| mean / 4 + rng.below(mean * 3 / 2);
-            let mut at = pause(&mut rng);
+            let pause = |at: u64, rng: &mut Random| {
+                let hurry = if profile == Profile::Formation && at < FORMATION { 10 } else { 1 };
+                (mean / 4 + rng.below(mean * 3 / 2)) / hurry
+            };
+            let mut at = pause(0, &mut rng);
             while at < swarm.faults_for {
                 // Half of the bits are plenty, and short to read.
                 strikes.push(Strike { at, class: *class, rng_seed: rng.next() >> 32 });
-                at += pause(&mut rng);
+                at += pause(at, &mut rng);
             }
         }
         strikes.sort_by_key(|strike| strike.at);

@@ -14,12 +14,15 @@ use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
 
 use crate::checkers::registers::RegisterHistory;
+use crate::checkers::sampled::{Asked, Sample};
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
 use crate::workload::{OperationId, Request, Workload};
 
 /// The name of the machine in the cluster.
 pub const MACHINE: &str = "registers";
+/// The register that is judged by search, too.
+const SAMPLED: u64 = 0;
 
 /// The registers of one replica.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -85,6 +88,8 @@ pub struct RegisterLoad {
     keys: u64,
     padding: u64,
     history: RegisterHistory,
+    /// The operations on register [`SAMPLED`].
+    sample: Sample,
     /// By number.
     operations: Vec<Operation>,
     /// The replicas, each with the number of appends that the history has seen of it.
@@ -95,7 +100,8 @@ impl RegisterLoad {
     /// A load on `keys` registers, with up to `padding` bytes in each command that mean nothing.
     pub fn new(keys: u64, padding: u64) -> Self {
         let history = RegisterHistory::default();
-        RegisterLoad { keys, padding, history, operations: Vec::new(), replicas: BTreeMap::new() }
+        let (sample, operations, replicas) = (Sample::default(), Vec::new(), BTreeMap::new());
+        RegisterLoad { keys, padding, history, sample, operations, replicas }
     }
 
     fn operation(&self, id: OperationId) -> Result<Operation, Violation> {
@@ -119,7 +125,7 @@ impl Workload for RegisterLoad {
         self.replicas.remove(&endpoint);
     }
 
-    fn begin(&mut self, _at: u64, _client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
+    fn begin(&mut self, at: u64, client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
         let key = rng.below(self.keys);
         let floor = self.history.floor(key);
         let (kind, request) = if command || !rng.chance(1, 4) {
@@ -131,38 +137,50 @@ impl Workload for RegisterLoad {
         } else {
             (Kind::Read { key }, Request::Read)
         };
+        let number = self.operations.len() as u64;
         self.operations.push(Operation { kind, floor });
-        (OperationId(self.operations.len() as u64 - 1), request)
+        if key == SAMPLED {
+            let asked = if let Kind::Append(Appended { id, .. }) = kind { Asked::Append(id) } else { Asked::Length };
+            self.sample.begin(at, client, number, asked);
+        }
+        (OperationId(number), request)
     }
 
-    fn on_committed(&mut self, _at: u64, id: OperationId, _index: Index, reply: &Reply) -> Verdict {
-        let Operation { kind: Kind::Append(Appended { key, id }), floor } = self.operation(id)? else {
+    fn on_committed(&mut self, at: u64, operation: OperationId, _index: Index, reply: &Reply) -> Verdict {
+        let Operation { kind: Kind::Append(Appended { key, id }), floor } = self.operation(operation)? else {
             return Err(Violation::of("one outcome", "a read got the outcome of a command"));
         };
         let position = decode_reply::<u64>(reply)
             .map_err(|error| Violation::of("true replies", format!("append {id}: {error}")))?;
+        self.sample.answered(at, operation.0, position);
         self.history.on_appended(key, id, floor, position)
     }
 
     fn on_refused(&mut self, _at: u64, id: OperationId) -> Verdict {
         match self.operation(id)?.kind {
-            Kind::Append(appended) => self.history.on_refused(appended.id),
+            Kind::Append(appended) => {
+                self.sample.refused(id.0);
+                self.history.on_refused(appended.id)
+            }
             Kind::Read { .. } => Err(Violation::of("one outcome", "a read got the outcome of a command")),
         }
     }
 
     fn on_unknown(&mut self, _at: u64, _id: OperationId) {}
 
-    fn on_read(&mut self, _at: u64, id: OperationId, endpoint: Endpoint) -> Verdict {
+    fn on_read(&mut self, at: u64, id: OperationId, endpoint: Endpoint) -> Verdict {
         let Operation { kind: Kind::Read { key }, floor } = self.operation(id)? else {
             return Err(Violation::of("one outcome", "an append got a read index"));
         };
         let Some((replica, _)) = self.replicas.get(&endpoint) else { return Ok(()) };
         let length = replica.read(|replica| replica.length(key)).map_err(halted)?;
+        self.sample.answered(at, id.0, length);
         self.history.on_read(key, floor, length)
     }
 
-    fn on_read_refused(&mut self, _at: u64, _id: OperationId) {}
+    fn on_read_refused(&mut self, _at: u64, id: OperationId) {
+        self.sample.refused(id.0);
+    }
 
     fn on_applied(&mut self, endpoint: Endpoint, _applied: &Applied) -> Verdict {
         let Some((replica, checked)) = self.replicas.get_mut(&endpoint) else { return Ok(()) };
@@ -181,6 +199,10 @@ impl Workload for RegisterLoad {
             Some((_, checked)) => self.history.audit(*checked),
             None => Ok(()),
         }
+    }
+
+    fn finish(&mut self) -> Verdict {
+        self.sample.judge(self.history.order(SAMPLED))
     }
 
     fn applied(&self) -> u64 {

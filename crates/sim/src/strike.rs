@@ -15,6 +15,8 @@ pub enum FaultClass {
     OneWay,
     /// Some pairs cannot talk, everybody talks to somebody.
     Partial,
+    /// The leader is cut off from all others and goes on alone, perhaps with a disk that stands still.
+    LeaderAlone,
     /// A pair that loses and finds each other several times a second.
     Flapping,
     /// A connection ends, for one side or both.
@@ -61,6 +63,7 @@ impl FaultClass {
         (FaultClass::Partition, "partition", 2_000, 20_000),
         (FaultClass::OneWay, "one-way", 2_000, 20_000),
         (FaultClass::Partial, "partial", 2_000, 20_000),
+        (FaultClass::LeaderAlone, "leader-alone", 4_000, 20_000),
         (FaultClass::Flapping, "flapping", 4_000, 30_000),
         (FaultClass::LinkBreak, "link-break", 200, 5_000),
         (FaultClass::Clog, "clog", 2_000, 20_000),

@@ -25,11 +25,14 @@ pub const NODES_MAX: usize = 9;
 pub enum Profile {
     /// Anything, with a load.
     General,
+    /// Much goes wrong while the cluster is formed, and promises are given up soon.
+    Formation,
 }
 
 impl Profile {
     /// All profiles: name, and weight in percent.
-    pub const ALL: &'static [(Profile, &'static str, u64)] = &[(Profile::General, "general", 100)];
+    pub const ALL: &'static [(Profile, &'static str, u64)] =
+        &[(Profile::General, "general", 96), (Profile::Formation, "formation", 4)];
 
     /// A profile by its weight.
     pub fn draw(rng: &mut Random) -> Self {
@@ -123,6 +126,8 @@ pub struct Swarm {
     pub wall_apart: u64,
     /// How nodes are broken for good while a majority must go on: so many of them, at most a minority.
     pub broken: Vec<Breakage>,
+    /// How long a node waits for those with whom it has promised to form a cluster, before it gives the promise up.
+    pub release: u64,
 }
 
 impl Swarm {
@@ -157,6 +162,7 @@ impl Swarm {
             clock_grain: 1,
             wall_apart: 0,
             broken: Vec::new(),
+            release: 30 * SECOND,
         }
     }
 
@@ -164,6 +170,7 @@ impl Swarm {
     pub fn draw(rng: &mut Random, profile: Profile) -> Self {
         match profile {
             Profile::General => Swarm::draw_general(rng),
+            Profile::Formation => Swarm::draw_formation(rng),
         }
     }
 
@@ -177,6 +184,12 @@ impl Swarm {
             (self.faults_for > 3_600 * SECOND, format!("faults for {} us, an hour is the most", self.faults_for)),
         ];
         checks.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, text)| Err(text))
+    }
+
+    fn draw_formation(rng: &mut Random) -> Self {
+        let general = Swarm::draw_general(rng);
+        let starts = (0..general.nodes).map(|_| rng.below(3 * SECOND)).collect();
+        Swarm { starts, release: log_uniform(rng, SECOND / 4, 4 * SECOND), ..general }
     }
 
     fn draw_general(rng: &mut Random) -> Self {
@@ -225,6 +238,7 @@ impl Swarm {
             clock_grain: if rng.chance(1, 4) { log_uniform(rng, 10, 10_000) } else { 1 },
             wall_apart: on(rng, SECOND, 10 * YEAR),
             broken: draw_broken(rng, nodes),
+            release: if rng.chance(1, 4) { log_uniform(rng, SECOND, 10 * SECOND) } else { 30 * SECOND },
         }
     }
 }
@@ -239,8 +253,8 @@ impl Default for Swarm {
 pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
     match profile {
         // It stops every replica for a while, and with it the load that shows the other faults.
-        Profile::General if class == FaultClass::PoisonCommand => rng.chance(1, 6),
-        Profile::General => rng.chance(1, 2),
+        Profile::General | Profile::Formation if class == FaultClass::PoisonCommand => rng.chance(1, 6),
+        Profile::General | Profile::Formation => rng.chance(1, 2),
     }
 }
 

@@ -9,7 +9,7 @@
 //! * R5 [`durability`]: what is acknowledged is on a quorum's disks and in every later leader's log.
 //! * R6 [`monotonic`]: terms, votes, commit and applied index never go back.
 //! * R7 [`commit_rule`]: by counting, only an entry of the leader's own term commits.
-//! * R9 [`reads`], [`confirmations`], and [`registers`] by what clients see: linearizability.
+//! * R9 [`reads`] by log index, [`confirmations`], [`registers`] by what clients see, [`sampled`] by search: linearizability.
 //! * R10 [`answers`]: what a node says is true of its disk.
 //! * Rule 15 [`log_time`]: log time rises, and no wall clock has a part in it.
 //! * R5, R10, L2 [`campaigns`]: what an election must be preceded by.
@@ -59,6 +59,7 @@ pub mod promises;
 pub mod reads;
 pub mod registers;
 pub mod replicas;
+pub mod sampled;
 pub mod stability;
 pub mod storage;
 pub mod witness;

@@ -121,6 +121,11 @@ impl RegisterHistory {
         }
     }
 
+    /// The appends to `key` in the order in which they were applied.
+    pub fn order(&self, key: u64) -> impl Iterator<Item = u64> + '_ {
+        self.order.iter().filter(move |appended| appended.key == key).map(|appended| appended.id)
+    }
+
     /// How many appends were acknowledged.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.len()
