@@ -153,7 +153,7 @@ impl World {
             Output::Fetch { group, first, last, bytes_max } => {
                 self.stats.fetches += 1;
                 let latency = self.swarm.write_latency;
-                let slow_for = self.places[endpoint.place].trouble.slow_disk_until.saturating_sub(self.now);
+                let slow_for = self.places[endpoint.place].trouble.slow_disk_until.saturating_sub(self.now).min(2 * SECOND);
                 let delay = self.draw(endpoint.place, latency) + slow_for / 4;
                 let wanted = Box::new(Fetched { group, first, runs: Vec::new() });
                 self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));
