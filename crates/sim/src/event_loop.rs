@@ -10,7 +10,7 @@ use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
 use crate::phases::Phase;
 use crate::trace::digest;
 use crate::trouble::{CrashPoint, PlannedCrash};
-use crate::world::{Event, MILLISECOND, Place, World};
+use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
 /// An event loop that wakes this much after its deadline says so.
 const LATE: u64 = 20 * MILLISECOND;
@@ -153,7 +153,8 @@ impl World {
             Output::Fetch { group, first, last, bytes_max } => {
                 self.stats.fetches += 1;
                 let latency = self.swarm.write_latency;
-                let slow_for = self.places[endpoint.place].trouble.slow_disk_until.saturating_sub(self.now).min(2 * SECOND);
+                let slow_for =
+                    self.places[endpoint.place].trouble.slow_disk_until.saturating_sub(self.now).min(2 * SECOND);
                 let delay = self.draw(endpoint.place, latency) + slow_for / 4;
                 let wanted = Box::new(Fetched { group, first, runs: Vec::new() });
                 self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));

@@ -22,6 +22,6 @@ impl World {
         let receiver = self.network.other_end(endpoint, link);
         let peer = receiver.and_then(|receiver| Some((receiver.place, self.process(receiver)?.node.id())));
         let Some(node) = self.process(endpoint).map(|process| process.node.id()) else { return Ok(()) };
-        self.checkers.on_message((endpoint.place, node), peer, &message)
+        self.checkers.on_message((endpoint.place, node), link, peer, &message)
     }
 }

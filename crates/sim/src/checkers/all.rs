@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slimcluster_core::machine::{Applied, Machine};
+use slimcluster_core::node::io::LinkId;
 use slimcluster_core::node::message::PeerMessage;
 use slimcluster_core::raft::{Message, Raft, Role};
 use slimcluster_core::storage::{Phase, Recovered, Write};
@@ -60,6 +61,8 @@ struct Seen {
     effects: Effects,
     /// Its state machine may fail where others do not.
     halts_alone: bool,
+    /// Under which id it has introduced itself on each link.
+    introduced: BTreeMap<LinkId, NodeId>,
 }
 
 /// The history of one cluster.
@@ -177,17 +180,23 @@ impl Checkers {
         Ok(())
     }
 
-    /// The process at `place`, which runs as `node`, says something to the process of a place that runs as another node, if it
-    /// still runs.
+    /// The process at `place`, which runs as `node`, says something on `link`, to the process of a place that runs as another node,
+    /// if it still runs.
     pub fn on_message(
         &mut self,
         (place, node): (usize, NodeId),
+        link: LinkId,
         peer: Option<(usize, NodeId)>,
         message: &PeerMessage,
     ) -> Verdict {
+        let introduced = &mut self.seen[place].introduced;
+        if let PeerMessage::Hello(hello) | PeerMessage::Welcome(hello) = message {
+            introduced.insert(link, hello.from);
+        }
         let store = &self.stores[place];
-        if store.durable_identity().map(|identity| identity.node) != Some(node) {
-            // It has a new id, durably, and has not heard of it yet: what it says is said under the old one.
+        let durable = store.durable_identity().map(|identity| identity.node);
+        if durable != Some(node) || introduced.get(&link).is_some_and(|id| *id != node) {
+            // It took a new id: what it had to say under the old one still leaves, before the links of that one are closed.
             return Ok(());
         }
         answers::check(message, peer.map(|(_, node)| node), store)?;
