@@ -15,6 +15,8 @@ pub struct Operation {
     pub client: usize,
     /// It is a command; else a read.
     pub command: bool,
+    /// It asks a second time for what is asked for already: its outcome must not contradict the first.
+    pub echo: bool,
     /// When it began, in virtual microseconds.
     pub began: u64,
 }

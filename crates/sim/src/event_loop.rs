@@ -19,11 +19,7 @@ impl World {
     /// Everything that has arrived is handled, then the deadline is judged, then the outputs are executed.
     pub(crate) fn step(&mut self, endpoint: Endpoint) -> Verdict {
         let now = self.now;
-        let Some(place) = self.places.get_mut(endpoint.place) else { return Ok(()) };
-        let clock = &place.clock;
-        let Some(process) = place.process.as_mut().filter(|process| process.endpoint == endpoint) else {
-            return Ok(());
-        };
+        let Some(process) = self.process(endpoint) else { return Ok(()) };
         if process.step_at != Some(now) {
             // A step that was planned before an earlier one replaced it.
             return Ok(());
@@ -34,6 +30,17 @@ impl World {
             self.wake(endpoint, at);
             return Ok(());
         }
+        if std::mem::take(&mut process.was_paused) {
+            self.note_wake(endpoint);
+        }
+        self.handle_all(endpoint)?;
+        self.carry_out(endpoint)
+    }
+
+    /// Hands over everything that has arrived, then judges the deadline.
+    fn handle_all(&mut self, endpoint: Endpoint) -> Verdict {
+        let now = self.now;
+        let Place { clock, process: Some(process), .. } = &mut self.places[endpoint.place] else { return Ok(()) };
         let time = process.time(clock, now);
         let deadline = process.node.poll_timeout();
         if let Some(late) = deadline.map(|deadline| time.since(deadline)).filter(|late| late.as_micros() > LATE.into())
@@ -49,6 +56,11 @@ impl World {
             process.node.handle(time, Input::Timeout);
             process.check_invariants()?;
         }
+        Ok(())
+    }
+
+    /// Carries out what the node wants done, unless the process dies on the way.
+    fn carry_out(&mut self, endpoint: Endpoint) -> Verdict {
         while let Some(output) = self.process(endpoint).and_then(|process| process.poll_output()) {
             if let Some(power_loss) = self.dies_before_an_output(endpoint.place) {
                 self.crash(endpoint.place, power_loss)?;

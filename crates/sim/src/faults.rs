@@ -64,6 +64,9 @@ impl World {
                 self.crash_somehow(place, false, &mut rng)?;
             }
             FaultClass::Blackout => {
+                if self.places.iter().all(|place| place.process.is_some()) {
+                    sometimes(Situation::PowerLostEverywhere);
+                }
                 for place in 0..self.swarm.nodes {
                     self.crash(place, true)?;
                     self.plan_start(place);
@@ -80,6 +83,7 @@ impl World {
             }
             FaultClass::SyncFailure => self.places[place].disk.fail_next_sync(),
             FaultClass::Stop => {
+                self.note_leader(place, Situation::LeaderToldToStop);
                 if let Some(process) = &mut self.places[place].process {
                     process.is_stopping = true;
                     let endpoint = process.endpoint;
@@ -97,6 +101,11 @@ impl World {
             FaultClass::ClockFreeze => self.clock_freeze(place, &mut rng),
             FaultClass::WallJump => self.wall_jump(place, &mut rng),
             FaultClass::PoisonCommand => self.poison(&mut rng)?,
+            FaultClass::WrongClusterId => {
+                self.places[place].trouble.wrong_cluster_id = true;
+                self.crash(place, false)?;
+                self.plan_start(place);
+            }
             FaultClass::LonePanic => self.lone_panic(place, &mut rng),
         }
         Ok(())
@@ -181,6 +190,7 @@ impl World {
     pub(crate) fn pause_until(&mut self, place: usize, until: u64, whole: bool) {
         if let Some(process) = self.places[place].process.as_mut() {
             process.busy_until = process.busy_until.max(until);
+            process.was_paused = true;
             if whole {
                 process.frozen_until = process.frozen_until.max(until);
             }
@@ -216,6 +226,7 @@ impl World {
 
     fn jump_clock(&mut self, place: usize, by: u64) {
         if self.phase == Phase::Faults {
+            self.note_leader(place, Situation::ClockOfALeaderJumped);
             self.checkers.on_clock_jump(by);
             self.places[place].clock.jump(self.now, by);
             self.wake_now(place);
@@ -228,6 +239,7 @@ impl World {
         if rng.chance(1, 2) {
             self.pause_until(place, self.now + lasts, true);
         }
+        self.note_leader(place, Situation::ClockOfALeaderStoodStill);
         self.freeze_clock(place, true);
         self.after(lasts, Event::Undo(Undo::ThawClock(place)));
     }
@@ -246,10 +258,8 @@ impl World {
 
     fn wall_jump(&mut self, place: usize, rng: &mut Random) {
         let by = log_uniform(rng, MILLISECOND, 10 * 365 * 24 * 3_600 * SECOND);
-        let went_back = self.places[place].clock.jump_wall(rng, by);
-        let leads = self.places[place].process.as_ref().is_some_and(|process| process.leads.is_some());
-        if went_back && leads {
-            sometimes(Situation::WallClockOfALeaderWentBack);
+        if self.places[place].clock.jump_wall(rng, by) {
+            self.note_leader(place, Situation::WallClockOfALeaderWentBack);
         }
     }
 

@@ -9,7 +9,7 @@
 //! * what a seed decides: [`plan`], [`swarm`], [`strike`], [`streams`];
 //! * the world: [`world`] (places, events), [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
 //! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
-//! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`];
+//! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`], [`moments`];
 //! * the work: [`client`], [`load`], [`workload`], [`registers`];
 //! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
 //! * how a run goes on and ends: [`phases`], [`majority`], [`audit`];
@@ -36,6 +36,7 @@ pub mod load;
 pub mod majority;
 pub mod media;
 pub mod messages;
+pub mod moments;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod network;

@@ -9,6 +9,7 @@ use slimcluster_core::machine::Host;
 use slimcluster_core::node::bootstrap::BootstrapOptions;
 use slimcluster_core::node::io::{Input, Meta};
 use slimcluster_core::node::{ConsensusOptions, Membership, NodeOptions, ProposalOptions};
+use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Recovered;
 use slimcluster_core::types::StoreId;
 use slimcluster_core::{Durability, NodeId, Nonce, raft, swim};
@@ -25,6 +26,8 @@ use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
 /// The cluster id of every world.
 pub const CLUSTER_ID: &str = "sim";
+/// The name that an operator gives by mistake.
+const OTHER_CLUSTER_ID: &str = "another";
 /// One million: probabilities are parts of it.
 const MILLION: u64 = 1_000_000;
 /// Calls that a recovery makes to the disk: a crash in it strikes before one of so many.
@@ -46,6 +49,9 @@ impl World {
         self.places[place].rng = stream(self.seed, Concern::Start, number);
         self.maybe_move(place);
         let endpoint = Endpoint { place, start: self.places[place].starts };
+        if std::mem::take(&mut self.places[place].trouble.wrong_cluster_id) {
+            self.try_wrong_cluster_id(place)?;
+        }
         let disk = self.places[place].disk.mount();
         let loops = self.places[place].trouble.crash_loop > 0;
         self.places[place].trouble.crash_loop = self.places[place].trouble.crash_loop.saturating_sub(1);
@@ -98,6 +104,7 @@ impl World {
         let place = endpoint.place;
         let recovered = &opened.1;
         self.stats.starts += 1;
+        self.places[place].failed_starts = 0;
         let (identity, last) = (recovered.identity.clone(), recovered.log.last());
         self.trace.event(self.now, [12, place as u64, last.index.0], || {
             format!("n{} starts: generation {}, log to {last}, {:?}", place + 1, identity.generation, identity.phase)
@@ -127,6 +134,28 @@ impl World {
         Ok(())
     }
 
+    /// A start with the name of another cluster is refused by name, and changes nothing (O1).
+    fn try_wrong_cluster_id(&mut self, place: usize) -> Verdict {
+        if self.checkers.stores[place].durable_identity().is_none() {
+            // Whatever is named first is the name.
+            return Ok(());
+        }
+        let nobody = FreshIds { node: NodeId(0), store: StoreId(0) };
+        match Wal::open(self.places[place].disk.mount(), self.wal_options(), OTHER_CLUSTER_ID, nobody) {
+            Err(WalError::OtherCluster { found, expected, .. })
+                if (found.as_str(), expected.as_str()) == (CLUSTER_ID, OTHER_CLUSTER_ID) =>
+            {
+                sometimes(Situation::WrongClusterIdRefused);
+                Ok(())
+            }
+            Err(_) if self.places[place].disk.has_failed() => Ok(()),
+            opened => {
+                let detail = format!("n{} started as {OTHER_CLUSTER_ID:?}: {:?}", place + 1, opened.err());
+                Err(Violation::of("clusters never mix", detail))
+            }
+        }
+    }
+
     fn on_open_failed(&mut self, endpoint: Endpoint, error: Option<WalError>) -> Verdict {
         let place = endpoint.place;
         let disk = &self.places[place].disk;
@@ -136,6 +165,8 @@ impl World {
             return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
         }
         self.stats.recovery_crashes += 1;
+        self.places[place].failed_starts += 1;
+        self.note_failed_start(self.places[place].failed_starts);
         let power_loss = self.places[place].rng.chance(1, 2);
         self.end(place, power_loss);
         self.plan_start(place);
@@ -163,6 +194,7 @@ impl World {
         });
         let start = self.places[place].starts;
         if let Some(process) = self.places[place].process.take() {
+            self.note_end(&process, power_loss);
             self.forget_requests(&process);
             self.workload.end(process.endpoint);
             self.checkers.on_ended(process.endpoint);

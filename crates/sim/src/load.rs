@@ -1,6 +1,7 @@
 //! What the clients do, and what they are told.
 
 use slimcluster_core::node::io::{Input, Outcome, Refused, RequestId, Submit};
+use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Reply;
 use slimcluster_core::{CommandId, Index, NodeId};
 
@@ -45,7 +46,7 @@ impl World {
         let client_state = &mut clients[client];
         let (id, asked) = workload.begin(*now, client, command, &mut client_state.rng);
         let command = matches!(asked, Request::Command { .. });
-        let request = process.begin(Operation { id, client, command, began: *now });
+        let request = process.begin(Operation { id, client, command, echo: false, began: *now });
         let endpoint = process.endpoint;
         let input = match asked {
             Request::Command { codec, version, bytes } => {
@@ -53,12 +54,14 @@ impl World {
             }
             Request::Read => Input::Read { request },
         };
+        let leads = process.leads;
         client_state.busy = true;
         stats.operations += 1;
         self.trace.event(self.now, [15, place as u64, request.0], || {
             let kind = if command { "a command" } else { "a read" };
             format!("n{} client {client}: {kind}, {id:?}, as request {}", place + 1, request.0)
         });
+        self.note_request(leads, command);
         self.deliver(endpoint, input);
         true
     }
@@ -67,10 +70,16 @@ impl World {
     fn resubmit(&mut self, client: usize) -> bool {
         let Some((endpoint, id, operation)) = self.clients[client].unknown.take() else { return false };
         let again = self.clients[client].rng.chance(1, 2);
+        let twice = self.clients[client].rng.chance(1, 4);
         let Some(process) = self.process(endpoint).filter(|process| again && !process.stopped) else { return false };
         let request = process.begin(operation);
+        let echo = twice.then(|| process.begin(Operation { echo: true, ..operation }));
         self.clients[client].busy = true;
         self.deliver(endpoint, Input::Resubmit { request, id });
+        if let Some(request) = echo {
+            sometimes(Situation::AskedTwiceAtOnce);
+            self.deliver(endpoint, Input::Resubmit { request, id });
+        }
         true
     }
 
@@ -79,6 +88,16 @@ impl World {
         let Some(operation) = self.process(endpoint).and_then(|process| process.requests.remove(&request)) else {
             return Err(Violation::of("one outcome", format!("a second or unasked outcome of request {}", request.0)));
         };
+        if operation.echo {
+            return match outcome {
+                Outcome::Committed { id, index, reply } => self.check_acknowledged(endpoint, (id, index), &reply),
+                Outcome::Unknown { .. } => Ok(()),
+                Outcome::NotCommitted(refused) => {
+                    let detail = format!("request {} was refused ({refused:?}) when it was asked for twice", request.0);
+                    Err(Violation::of("one outcome", detail))
+                }
+            };
+        }
         match outcome {
             Outcome::Committed { id, index, reply } => {
                 self.check_acknowledged(endpoint, (id, index), &reply)?;
@@ -171,7 +190,7 @@ impl World {
 
     /// The process has died with these operations: their clients never learn what became of them.
     pub(crate) fn forget_requests(&mut self, process: &Process) {
-        for operation in process.requests.values() {
+        for operation in process.requests.values().filter(|operation| !operation.echo) {
             self.stats.unknown += 1;
             self.workload.on_unknown(self.now, operation.id);
             self.finish(*operation);

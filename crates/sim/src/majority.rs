@@ -63,6 +63,7 @@ impl World {
         self.trace.event(self.now, [31, place as u64, breakage as u64], || {
             format!("n{} is broken for good: {breakage:?}", place + 1)
         });
+        self.note_leader(place, Situation::LeaderBrokenForGood);
         let core: Vec<usize> = (0..self.swarm.nodes).filter(|other| self.is_core[*other]).collect();
         let out = |others: &[usize]| others.iter().map(|other| (place, *other)).collect::<Vec<_>>();
         let into = |others: &[usize]| others.iter().map(|other| (*other, place)).collect::<Vec<_>>();

@@ -1,6 +1,8 @@
 //! The phases of a run: faults under load, then a healthy majority while the rest is broken for good, then everybody healed, then
 //! a cold restart of all and the audit.
 
+use slimcluster_core::situations::{Situation, sometimes};
+
 use crate::checkers::{Verdict, Violation, liveness};
 use crate::disk::DiskFaults;
 use crate::network::NetworkFaults;
@@ -56,6 +58,9 @@ impl World {
             }
             Phase::Majority => {
                 if self.majority_is_done()? {
+                    if !self.stability.is_settled() {
+                        sometimes(Situation::LedFromOutside);
+                    }
                     self.heal_all()?;
                 } else {
                     self.after(LOOK, Event::Phase);

@@ -45,6 +45,10 @@ pub struct Process {
     pub inbox: VecDeque<Input>,
     /// The event loop is busy, or frozen, until then.
     pub busy_until: u64,
+    /// When it started, in the world's time.
+    pub began: u64,
+    /// It stood still and has not taken a step since.
+    pub was_paused: bool,
     /// Every thread of the process stands still until then.
     pub frozen_until: u64,
     /// When the next step of the event loop is due.
@@ -105,6 +109,8 @@ impl Process {
             orders: Arc::default(),
             inbox: VecDeque::new(),
             busy_until: now,
+            began: now,
+            was_paused: false,
             frozen_until: now,
             step_at: None,
             wal,

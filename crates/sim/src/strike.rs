@@ -55,6 +55,8 @@ pub enum FaultClass {
     PoisonCommand,
     /// The state machine panics on one replica, until that process is restarted.
     LonePanic,
+    /// A process is started again with the name of another cluster, by mistake, which is then put right.
+    WrongClusterId,
 }
 
 impl FaultClass {
@@ -83,6 +85,7 @@ impl FaultClass {
         (FaultClass::WallJump, "wall-jump", 1_000, 20_000),
         (FaultClass::PoisonCommand, "poison-command", 10_000, 40_000),
         (FaultClass::LonePanic, "lone-panic", 4_000, 30_000),
+        (FaultClass::WrongClusterId, "wrong-cluster-id", 4_000, 30_000),
     ];
 }
 

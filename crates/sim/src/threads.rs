@@ -1,6 +1,7 @@
 //! The threads beside the event loop: the WAL thread, the apply thread, and reads of the log.
 
 use slimcluster_core::node::io::Input;
+use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Fetched;
 use slimcluster_core::{Index, WriteSeq};
 use slimcluster_wal::Space;
@@ -54,6 +55,9 @@ impl World {
         let World { places, checkers, .. } = self;
         let Some(process) = places[place].process.as_mut() else { return Ok(()) };
         process.writing_until = None;
+        if process.frozen_until > now {
+            sometimes(Situation::WriteEndedInPause);
+        }
         let batch = std::mem::take(&mut process.writing);
         let peers = process.peers.take();
         let mut result = if batch.is_empty() { Ok(()) } else { process.wal.write(&batch) };
@@ -81,6 +85,7 @@ impl World {
                 if let Some(process) = self.process(endpoint) {
                     process.stopped = true;
                 }
+                self.note_leader(place, Situation::DiskOfALeaderFailed);
                 self.deliver(endpoint, Input::StorageFailed(error.to_string()));
                 // Somebody notices and starts the process again.
                 let delay = self.places[place].rng.below(2 * SECOND);

@@ -22,6 +22,8 @@ pub struct Trouble {
     pub crash_loop: u32,
     /// After its next start the machine loses power.
     pub power_loss_after_start: bool,
+    /// The next start names another cluster.
+    pub wrong_cluster_id: bool,
     /// Nobody starts the process.
     pub is_held_down: bool,
 }

@@ -79,6 +79,8 @@ pub struct Place {
     pub address: SocketAddr,
     /// How many processes have started here.
     pub starts: u64,
+    /// How many of the last starts failed, in a row.
+    pub failed_starts: u32,
     /// The running process.
     pub process: Option<Process>,
     /// What its clocks show.
@@ -202,6 +204,7 @@ impl World {
                     disk,
                     address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, place as u8 + 1), 7_000)),
                     starts: 0,
+                    failed_starts: 0,
                     process: None,
                     clock: Clock::new(
                         &mut stream(seed, Concern::Clock, place as u64),
