@@ -204,7 +204,7 @@ impl<S: StateMachine> Test<S> {
             replicas: BTreeMap::new(),
         };
         // Not run a second time for its text: a machine that is not deterministic would do something else.
-        match run_once(&plan::draw(seed, &self.choice), self.options, Box::new(load)) {
+        match run_once(&plan::draw(seed, &self.choice), self.options, Box::new(load), u64::MAX) {
             Ok(report) => {
                 let journal_now = lock(&journal);
                 runs.seeds += 1;
