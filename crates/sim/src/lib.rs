@@ -7,7 +7,7 @@
 //!
 //! Reading order, each line for itself:
 //! * what a seed decides: [`plan`], [`swarm`], [`strike`], [`streams`];
-//! * the world: [`world`] (places, events), [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
+//! * the world: [`world`] (places, events), [`schedule`], [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
 //! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
 //! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`], [`moments`];
 //! * the work: [`client`], [`load`], [`workload`], [`registers`];
@@ -47,6 +47,7 @@ pub mod process;
 pub mod registers;
 pub mod report;
 pub mod run;
+pub mod schedule;
 pub mod shrink;
 pub mod streams;
 pub mod strike;

@@ -8,8 +8,6 @@
 //! [`crate::load`] (clients), [`crate::phases`] and [`crate::majority`] (faults, a healthy majority, all healed) and
 //! [`crate::audit`] (the end).
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use slimcluster_core::Index;
@@ -28,6 +26,7 @@ use crate::phases::Phase;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::report::Stats;
+use crate::schedule::Schedule;
 use crate::streams::{Concern, stream};
 use crate::strike::Strike;
 use crate::swarm::{Profile, Swarm};
@@ -95,32 +94,6 @@ pub struct Place {
     pub timing: Random,
 }
 
-struct Scheduled {
-    at: u64,
-    sequence: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
 /// What a run is asked for beside its seed.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -186,8 +159,7 @@ pub struct World {
     pub(crate) majority_until: u64,
     pub(crate) stability: Stability,
     pub(crate) workload: Box<dyn Workload>,
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    sequence: u64,
+    schedule: Schedule<Event>,
 }
 
 impl World {
@@ -241,8 +213,7 @@ impl World {
             majority_until: 0,
             stability: Stability::default(),
             workload,
-            heap: BinaryHeap::new(),
-            sequence: 0,
+            schedule: Schedule::default(),
             swarm,
         };
         world.plan(strikes);
@@ -270,16 +241,16 @@ impl World {
         #[cfg(feature = "mutants")]
         let _planted = slimcluster_core::mutants::plant(self.options.mutant);
         while self.phase != Phase::Done {
-            let Some(Reverse(next)) = self.heap.pop() else {
+            let Some((at, event)) = self.schedule.pop() else {
                 return Err(Violation::of("liveness", "nothing is left to happen"));
             };
-            if next.at > until {
+            if at > until {
                 return Ok(());
             }
-            self.now = next.at;
-            self.checkers.now = next.at;
+            self.now = at;
+            self.checkers.now = at;
             self.stats.events += 1;
-            self.happen(next.event)?;
+            self.happen(event)?;
             self.post();
         }
         Ok(())
@@ -341,8 +312,7 @@ impl World {
 
     /// Schedules an event.
     pub(crate) fn at(&mut self, at: u64, event: Event) {
-        self.sequence += 1;
-        self.heap.push(Reverse(Scheduled { at: at.max(self.now), sequence: self.sequence, event }));
+        self.schedule.push(at.max(self.now), event);
     }
 
     /// Schedules an event `delay` from now.

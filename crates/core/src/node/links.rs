@@ -223,25 +223,19 @@ impl Links {
 
     /// Targets that have no link, neither proven nor in the making.
     fn wanted(&self) -> impl Iterator<Item = (Target, SocketAddr)> + '_ {
-        let dialling: BTreeSet<SocketAddr> = self
-            .links
-            .values()
-            .filter_map(|l| if let State::Dialling { to, .. } = l.state { Some(to) } else { None })
-            .collect();
-        let reached: BTreeSet<SocketAddr> = self
-            .links
-            .values()
-            .filter_map(|l| if let State::Outbound { to, .. } = l.state { Some(to) } else { None })
-            .collect();
+        // Asked at every step, when next to everything has its link: two passes over the links for each target that has none cost
+        // less than a set of all links each time.
+        let dialling =
+            |address| self.links.values().any(|link| matches!(link.state, State::Dialling { to, .. } if to == address));
+        let reached =
+            |address| self.links.values().any(|link| matches!(link.state, State::Outbound { to, .. } if to == address));
         let nodes = self
             .targets
             .iter()
             .filter(|id| !self.is_up(**id))
             .filter_map(|id| self.contacts.get(id).map(|contact| (Target::Node(*id), contact.address)));
         let addresses = self.addresses.iter().map(|address| (Target::Address(*address), *address));
-        nodes
-            .chain(addresses.filter(move |(_, to)| !reached.contains(to)))
-            .filter(move |(_, to)| !dialling.contains(to))
+        nodes.chain(addresses.filter(move |(_, to)| !reached(*to))).filter(move |(_, to)| !dialling(*to))
     }
 
     fn dial(&mut self, now: Instant, target: Target, to: SocketAddr) {
