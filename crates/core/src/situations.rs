@@ -130,6 +130,12 @@ situations! {
 
     // Storage.
     TornTailCut: "recovery cut a torn tail",
+    DamagedStoreRefused: "a damaged store was refused with a named error",
+    LastBatchRotten: "the last synced batch was hurt before anything followed it, which no single node can notice",
+    WipedVoter: "the disk of a voter was replaced by an empty one",
+    DiskFullAtLeader: "the disk of a leader was full",
+    DiskFullAtFollower: "the disk of a follower was full",
+    DiskHasSpaceAgain: "a full disk had space again",
 }
 
 /// Notes that `situation` has come about.

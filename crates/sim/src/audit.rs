@@ -13,7 +13,8 @@ impl World {
     pub(crate) fn missing(&self) -> Option<String> {
         let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
         let left_out = self.left_out();
-        if let Some(missing) = convergence::missing(&processes, &left_out) {
+        let is_lost: Vec<bool> = (0..self.swarm.nodes).map(|place| self.budget.is_lost(place)).collect();
+        if let Some(missing) = convergence::missing(&processes, &left_out, &is_lost) {
             return Some(missing);
         }
         let stale = self.fresh.iter().zip(left_out).position(|(fresh, left_out)| !fresh && !left_out)?;
@@ -24,9 +25,12 @@ impl World {
     pub(crate) fn left_out(&self) -> Vec<bool> {
         let rafts = self.places.iter().flat_map(|place| &place.process).filter_map(|process| process.node.raft());
         let voters: Vec<NodeId> = rafts.flat_map(|raft| raft.configuration().voters()).collect();
-        let left_out: Vec<bool> = self.checkers.stores.iter().map(|store| store.is_left_out(&voters)).collect();
+        let stores = self.checkers.stores.iter().take(self.swarm.nodes);
+        let left_out: Vec<bool> = stores.map(|store| store.is_left_out(&voters)).collect();
         let count = left_out.iter().filter(|left_out| **left_out).count();
-        if count * 2 < left_out.len() { left_out } else { vec![false; left_out.len()] }
+        let left_out = if count * 2 < left_out.len() { left_out } else { vec![false; left_out.len()] };
+        // Whoever lives where a voter's disk was destroyed is not that voter.
+        left_out.into_iter().enumerate().map(|(place, left_out)| left_out || self.is_spent(place)).collect()
     }
 
     /// Everything that was acknowledged stands on every node, and equal logs have made equal states.

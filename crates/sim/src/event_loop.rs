@@ -210,8 +210,12 @@ impl World {
 
     fn on_event(&mut self, endpoint: Endpoint, event: &NodeEvent) -> Verdict {
         match event {
-            NodeEvent::ConsensusStopped(reason) if !self.places[endpoint.place].disk.has_failed() => {
+            NodeEvent::ConsensusStopped(reason) if !self.is_hurt(endpoint.place) => {
                 Err(Violation::of("no broken invariant", format!("n{} stopped: {reason}", endpoint.place + 1)))
+            }
+            NodeEvent::ConsensusStopped(_) => {
+                self.restart_soon(endpoint);
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -35,6 +35,8 @@ pub enum Undo {
     RollOut,
     /// Somebody looks after a process whose machine was to panic.
     Relieve(Endpoint),
+    /// A disk has space again.
+    FreeSpace(usize),
 }
 
 impl World {
@@ -107,6 +109,12 @@ impl World {
                 self.plan_start(place);
             }
             FaultClass::LonePanic => self.lone_panic(place, &mut rng),
+            FaultClass::DiskFull => self.fill_disk(place, &mut rng),
+            FaultClass::BitRot
+            | FaultClass::BadSector
+            | FaultClass::PhantomWrite
+            | FaultClass::MisdirectedWrite
+            | FaultClass::WipedDisk => self.hurt_disk(place, class, &mut rng)?,
         }
         Ok(())
     }
@@ -141,6 +149,7 @@ impl World {
             Undo::ThawClock(place) => self.freeze_clock(place, false),
             Undo::RollOut => self.roll_out()?,
             Undo::Relieve(endpoint) => self.relieve(endpoint)?,
+            Undo::FreeSpace(place) => self.places[place].disk.limit_space(None),
         }
         Ok(())
     }

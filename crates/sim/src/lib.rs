@@ -26,6 +26,7 @@ pub mod checkers;
 pub mod client;
 pub mod clock;
 pub mod core_time;
+pub mod damage;
 pub mod disk;
 pub mod event_loop;
 pub mod faults;

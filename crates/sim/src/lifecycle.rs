@@ -44,6 +44,10 @@ impl World {
         if self.places[place].process.is_some() || self.places[place].trouble.is_held_down {
             return Ok(());
         }
+        if self.budget.is_lost(place) {
+            return Ok(());
+        }
+        self.judge_wounds(place);
         self.places[place].starts += 1;
         let number = (place as u64) << 32 | self.places[place].starts;
         self.places[place].rng = stream(self.seed, Concern::Start, number);
@@ -148,7 +152,7 @@ impl World {
                 sometimes(Situation::WrongClusterIdRefused);
                 Ok(())
             }
-            Err(_) if self.places[place].disk.has_failed() => Ok(()),
+            Err(error) if self.places[place].disk.has_failed() || self.is_wound(place, &error) => Ok(()),
             opened => {
                 let detail = format!("n{} started as {OTHER_CLUSTER_ID:?}: {:?}", place + 1, opened.err());
                 Err(Violation::of("clusters never mix", detail))
@@ -159,15 +163,23 @@ impl World {
     fn on_open_failed(&mut self, endpoint: Endpoint, error: Option<WalError>) -> Verdict {
         let place = endpoint.place;
         let disk = &self.places[place].disk;
-        let explained = disk.is_dead() || disk.has_failed();
+        let (is_dead, is_limited) = (disk.is_dead(), disk.is_limited());
         self.trace.event(self.now, [13, place as u64, 0], || format!("n{} dies while it starts: {error:?}", place + 1));
-        if let (Some(error), false) = (&error, explained) {
-            return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
+        let power_loss = self.places[place].rng.chance(1, 2);
+        match error {
+            Some(error) if !is_dead && self.is_wound(place, &error) => {
+                self.end(place, power_loss);
+                self.lose_store(place, error.to_string());
+                return Ok(());
+            }
+            Some(error) if !is_dead && !is_limited && !self.places[place].disk.has_failed() => {
+                return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
+            }
+            _ => {}
         }
         self.stats.recovery_crashes += 1;
         self.places[place].failed_starts += 1;
         self.note_failed_start(self.places[place].failed_starts);
-        let power_loss = self.places[place].rng.chance(1, 2);
         self.end(place, power_loss);
         self.plan_start(place);
         Ok(())
@@ -238,7 +250,7 @@ impl World {
     /// Plans the next start of a place that is down.
     pub(crate) fn plan_start(&mut self, place: usize) {
         let Place { start_planned, process, trouble, .. } = &self.places[place];
-        if *start_planned || process.is_some() || trouble.is_held_down {
+        if *start_planned || process.is_some() || trouble.is_held_down || self.budget.is_lost(place) {
             return;
         }
         self.places[place].start_planned = true;

@@ -100,6 +100,7 @@ impl World {
         }
         match outcome {
             Outcome::Committed { id, index, reply } => {
+                self.check_quorum_is_left(operation.began)?;
                 self.check_acknowledged(endpoint, (id, index), &reply)?;
                 self.workload.on_committed(self.now, operation.id, index, &reply)?;
                 self.stats.acknowledged += 1;
@@ -108,7 +109,7 @@ impl World {
             Outcome::NotCommitted(refused) => {
                 self.stats.refused += 1;
                 self.workload.on_refused(self.now, operation.id)?;
-                if refused == Refused::Failed && !self.places[endpoint.place].disk.has_failed() {
+                if refused == Refused::Failed && !self.is_hurt(endpoint.place) {
                     return Err(Violation::of(
                         "no broken invariant",
                         format!("n{} refused as failed", endpoint.place + 1),
@@ -123,6 +124,14 @@ impl World {
         }
         self.finish(operation);
         Ok(())
+    }
+
+    /// Nothing that began after a quorum was destroyed is ever acknowledged.
+    fn check_quorum_is_left(&self, began: u64) -> Verdict {
+        match self.budget.exceeded_at() {
+            Some(at) if began > at => Err(Violation::of("quorum durability", "an acknowledgement without a quorum")),
+            _ => Ok(()),
+        }
     }
 
     fn check_acknowledged(&mut self, endpoint: Endpoint, command: (CommandId, Index), reply: &Reply) -> Verdict {

@@ -3,6 +3,7 @@
 use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
+use crate::budget::Standing;
 use crate::checkers::Verdict;
 use crate::checkers::stability::Stability;
 use crate::faults::Undo;
@@ -44,8 +45,11 @@ impl World {
         let nodes = self.swarm.nodes;
         let minority = (nodes - 1) / 2;
         let left_out = self.left_out();
-        let can_work =
-            |place: usize| !self.is_spent(place) && !left_out[place] && self.checkers.stores[place].is_formed();
+        let can_work = |place: usize| {
+            *self.budget.standing(place) == Standing::Whole
+                && !left_out[place]
+                && self.checkers.stores[place].is_formed()
+        };
         let mut is_core: Vec<bool> = (0..nodes).map(can_work).collect();
         let rest = is_core.iter().filter(|is_core| !**is_core).count();
         if rest > minority {
@@ -98,10 +102,5 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Whether the fault budget has destroyed what this place holds.
-    pub(crate) fn is_spent(&self, _place: usize) -> bool {
-        false
     }
 }

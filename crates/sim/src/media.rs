@@ -21,12 +21,19 @@ impl World {
         }
         self.stats.media_checks += 1;
         let holds = |place: &usize| {
-            self.checkers.stores[*place].node().is_some_and(|node| voters.contains(&node))
-                && uncounted(|| self.medium_holds(*place, index, chain))
+            let store = &self.checkers.stores[*place];
+            // What was destroyed, or is hurt, held it when it was asked to: that is all that it promised.
+            let is_hurt = self.places.get(*place).is_none_or(|place| place.disk.is_wounded());
+            store.node().is_some_and(|node| voters.contains(&node))
+                && if is_hurt {
+                    store.durable_log().holds(index, chain)
+                } else {
+                    uncounted(|| self.medium_holds(*place, index, chain))
+                }
         };
         // A majority is enough: opening the rest would show nothing more.
         let majority = voters.len() / 2 + 1;
-        let count = (0..self.swarm.nodes).filter(holds).take(majority).count();
+        let count = (0..self.checkers.stores.len()).filter(holds).take(majority).count();
         if count == majority {
             return Ok(());
         }

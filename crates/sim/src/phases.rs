@@ -19,6 +19,8 @@ const LOAD_AFTER: u64 = 4 * SECOND;
 const SETTLED_WITHIN: u64 = 75 * SECOND;
 /// The same after the cold restart.
 const RESTARTED_WITHIN: u64 = 30 * SECOND;
+/// A cluster without a quorum is watched for this long: whatever it could wrongly do, it would do.
+const RUINED_FOR: u64 = 10 * SECOND;
 /// How often the world looks whether all is well.
 const LOOK: u64 = 100 * MILLISECOND;
 
@@ -69,6 +71,14 @@ impl World {
             Phase::Healed => {
                 self.phase = Phase::Settling;
                 self.after(LOOK, Event::Phase);
+            }
+            Phase::Settling | Phase::Restarted if self.budget.exceeded_at().is_some() => {
+                if self.now > self.phase_began + RUINED_FOR {
+                    self.audit_ruin()?;
+                    self.phase = Phase::Done;
+                } else {
+                    self.after(LOOK, Event::Phase);
+                }
             }
             Phase::Settling => match self.missing() {
                 None => {
@@ -175,6 +185,7 @@ impl World {
     pub(crate) fn heal_place(&mut self, place: usize) -> Verdict {
         let now = self.now;
         self.places[place].disk.set_faults(DiskFaults::default());
+        self.places[place].disk.limit_space(None);
         self.places[place].trouble = Trouble::default();
         self.places[place].clock.freeze(now, false);
         let Some(process) = self.places[place].process.as_ref() else {

@@ -63,6 +63,8 @@ pub struct Process {
     pub writing_until: Option<u64>,
     /// The batch that it is writing.
     pub writing: Vec<Write>,
+    /// The node was told that its disk is full.
+    pub is_full: bool,
     /// Peers that wait for the WAL thread.
     pub peers: Option<Vec<KnownPeer>>,
     /// The number of the last batch: tells idle time.
@@ -118,6 +120,7 @@ impl Process {
             write_queue: Vec::new(),
             writing_until: None,
             writing: Vec::new(),
+            is_full: false,
             peers: None,
             batches: 0,
             host,

@@ -57,9 +57,27 @@ pub enum FaultClass {
     LonePanic,
     /// A process is started again with the name of another cluster, by mistake, which is then put right.
     WrongClusterId,
+    /// A disk has no space for more, for a while.
+    DiskFull,
+    /// A bit of what a disk holds changes.
+    BitRot,
+    /// A sector of a disk cannot be read any more.
+    BadSector,
+    /// A disk says that it has written, and has not.
+    PhantomWrite,
+    /// A disk writes to another place than it was told.
+    MisdirectedWrite,
+    /// The operator puts an empty disk in the place of a voter's.
+    WipedDisk,
 }
 
 impl FaultClass {
+    /// Whether it may destroy what a disk holds: such a fault is for good.
+    pub fn destroys(self) -> bool {
+        use FaultClass::{BadSector, BitRot, MisdirectedWrite, PhantomWrite, WipedDisk};
+        matches!(self, BitRot | BadSector | PhantomWrite | MisdirectedWrite | WipedDisk)
+    }
+
     /// All classes: name, and the range of their mean interval in milliseconds.
     pub const ALL: &'static [(FaultClass, &'static str, u64, u64)] = &[
         (FaultClass::Partition, "partition", 2_000, 20_000),
@@ -86,6 +104,12 @@ impl FaultClass {
         (FaultClass::PoisonCommand, "poison-command", 10_000, 40_000),
         (FaultClass::LonePanic, "lone-panic", 4_000, 30_000),
         (FaultClass::WrongClusterId, "wrong-cluster-id", 4_000, 30_000),
+        (FaultClass::DiskFull, "disk-full", 4_000, 20_000),
+        (FaultClass::BitRot, "bit-rot", 2_000, 30_000),
+        (FaultClass::BadSector, "bad-sector", 4_000, 30_000),
+        (FaultClass::PhantomWrite, "phantom-write", 4_000, 30_000),
+        (FaultClass::MisdirectedWrite, "misdirected-write", 4_000, 30_000),
+        (FaultClass::WipedDisk, "wiped-disk", 6_000, 40_000),
     ];
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_core::wire::Codec;
 
+use crate::budget::Budget;
 use crate::disk::DiskFaults;
 use crate::network::NetworkFaults;
 use crate::strike::FaultClass;
@@ -27,12 +28,20 @@ pub enum Profile {
     General,
     /// Much goes wrong while the cluster is formed, and promises are given up soon.
     Formation,
+    /// Disks that lose what they were given, on a minority of the nodes.
+    Damage,
+    /// Disks that lose what they were given, on a quorum: the cluster may stop, and must be safe.
+    Ruin,
 }
 
 impl Profile {
     /// All profiles: name, and weight in percent.
-    pub const ALL: &'static [(Profile, &'static str, u64)] =
-        &[(Profile::General, "general", 96), (Profile::Formation, "formation", 4)];
+    pub const ALL: &'static [(Profile, &'static str, u64)] = &[
+        (Profile::General, "general", 82),
+        (Profile::Formation, "formation", 4),
+        (Profile::Damage, "damage", 10),
+        (Profile::Ruin, "ruin", 4),
+    ];
 
     /// A profile by its weight.
     pub fn draw(rng: &mut Random) -> Self {
@@ -118,6 +127,8 @@ pub struct Swarm {
     pub static_members: bool,
     /// How long a node stays down, at most.
     pub down: u64,
+    /// So many places may lose what their disks hold.
+    pub destroyed_max: usize,
     /// How far the monotonic clocks are from the world's speed, at most, in parts per million.
     pub clock_drift: u64,
     /// The steps in which the monotonic clocks move, at most.
@@ -158,6 +169,7 @@ impl Swarm {
             quick_swim: false,
             static_members: false,
             down: SECOND,
+            destroyed_max: 0,
             clock_drift: 0,
             clock_grain: 1,
             wall_apart: 0,
@@ -169,8 +181,13 @@ impl Swarm {
     /// A world of `profile`.
     pub fn draw(rng: &mut Random, profile: Profile) -> Self {
         match profile {
-            Profile::General => Swarm::draw_general(rng),
             Profile::Formation => Swarm::draw_formation(rng),
+            Profile::General | Profile::Damage => Swarm::draw_general(rng),
+            Profile::Ruin => {
+                let swarm = Swarm::draw_general(rng);
+                // All but one.
+                Swarm { destroyed_max: swarm.nodes.saturating_sub(1), ..swarm }
+            }
         }
     }
 
@@ -234,6 +251,7 @@ impl Swarm {
             static_members: rng.chance(1, 8),
             recovery_crash: on(rng, 50_000, 700_000),
             down: log_uniform(rng, 100_000, 5_000_000),
+            destroyed_max: Budget::minority(nodes),
             clock_drift: on(rng, 100, 200_000),
             clock_grain: if rng.chance(1, 4) { log_uniform(rng, 10, 10_000) } else { 1 },
             wall_apart: on(rng, SECOND, 10 * YEAR),
@@ -250,11 +268,14 @@ impl Default for Swarm {
 }
 
 /// The fault classes that are on: even odds for each.
+///
+/// What destroys is rarer in general: a place that it has hit takes no further part.
 pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
     match profile {
+        Profile::General if class.destroys() => rng.chance(1, 16),
         // It stops every replica for a while, and with it the load that shows the other faults.
-        Profile::General | Profile::Formation if class == FaultClass::PoisonCommand => rng.chance(1, 6),
-        Profile::General | Profile::Formation => rng.chance(1, 2),
+        _ if class == FaultClass::PoisonCommand => rng.chance(1, 6),
+        Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),
     }
 }
 

@@ -4,12 +4,12 @@ use slimcluster_core::node::io::Input;
 use slimcluster_core::situations::{Situation, sometimes};
 use slimcluster_core::storage::Fetched;
 use slimcluster_core::{Index, WriteSeq};
-use slimcluster_wal::Space;
+use slimcluster_wal::{Space, WalError};
 
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
 use crate::trouble::{CrashPoint, PlannedCrash};
-use crate::world::{Event, MILLISECOND, Place, SECOND, World};
+use crate::world::{Event, MILLISECOND, Place, World};
 
 /// A WAL thread that had nothing to do for this long says so (rule 3).
 const IDLE: u64 = 100 * MILLISECOND;
@@ -61,6 +61,11 @@ impl World {
         let batch = std::mem::take(&mut process.writing);
         let peers = process.peers.take();
         let mut result = if batch.is_empty() { Ok(()) } else { process.wal.write(&batch) };
+        if result.as_ref().is_err_and(WalError::is_retryable) {
+            process.peers = peers;
+            self.retry_batch(endpoint, batch);
+            return Ok(());
+        }
         let mut written = None;
         if let (Ok(()), Some(last)) = (&result, batch.last()) {
             written = Some(last.seq);
@@ -79,24 +84,10 @@ impl World {
         self.trace.event(self.now, [10, place as u64, written.map_or(0, |seq: WriteSeq| seq.0)], || {
             format!("n{} disk: batch of {} writes, {result:?}", place + 1, batch.len())
         });
-        match result {
-            Ok(()) => {}
-            Err(error) if self.places[place].disk.has_failed() => {
-                if let Some(process) = self.process(endpoint) {
-                    process.stopped = true;
-                }
-                self.note_leader(place, Situation::DiskOfALeaderFailed);
-                self.deliver(endpoint, Input::StorageFailed(error.to_string()));
-                // Somebody notices and starts the process again.
-                let delay = self.places[place].rng.below(2 * SECOND);
-                self.after(delay, Event::Undo(crate::faults::Undo::Restart(endpoint)));
-                return Ok(());
-            }
-            Err(error) => return Err(Violation::of("storage works", format!("n{}: {error}", place + 1))),
+        if let Err(error) = result {
+            return self.on_storage_error(endpoint, &error);
         }
-        if let Space::Full { why } = space {
-            return Err(Violation::of("storage works", format!("n{}: full: {why}", place + 1)));
-        }
+        self.report_full(endpoint, space != Space::Free);
         self.start_writing(endpoint);
         self.after(IDLE, Event::Idle(endpoint, number));
         Ok(())
@@ -112,15 +103,9 @@ impl World {
         {
             return Ok(());
         }
-        let result = process.wal.idle();
-        match result {
+        match process.wal.idle() {
             Ok(()) => Ok(()),
-            Err(error) if self.places[endpoint.place].disk.has_failed() => {
-                self.deliver(endpoint, Input::StorageFailed(error.to_string()));
-                self.after(SECOND, Event::Undo(crate::faults::Undo::Restart(endpoint)));
-                Ok(())
-            }
-            Err(error) => Err(Violation::of("storage works", format!("n{}: {error}", endpoint.place + 1))),
+            Err(error) => self.on_storage_error(endpoint, &error),
         }
     }
 
@@ -133,8 +118,11 @@ impl World {
                 self.deliver(endpoint, Input::Fetched(fetched));
                 Ok(())
             }
-            // The store is poisoned (rule 2), and the node is told so by the write that failed.
-            Err(_) if self.places[endpoint.place].disk.has_failed() => Ok(()),
+            // As the driver does: the core takes an empty answer for what it is.
+            Err(_) if self.is_hurt(endpoint.place) => {
+                self.deliver(endpoint, Input::Fetched(Fetched { runs: Vec::new(), ..wanted.clone() }));
+                Ok(())
+            }
             Err(error) => Err(Violation::of("storage works", format!("n{}: {error}", endpoint.place + 1))),
         }
     }

@@ -15,6 +15,7 @@ use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
 
+use crate::budget::Budget;
 use crate::checkers::stability::Stability;
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::client::Client;
@@ -54,6 +55,8 @@ pub enum Event {
     Idle(Endpoint, u64),
     /// The apply thread has done a slice.
     Applied(Endpoint),
+    /// The WAL thread looks whether its full disk has space again.
+    Space(Endpoint),
     /// Something that was read or asked for is there.
     Answer(Endpoint, Box<Input>),
     /// Runs are to be read back.
@@ -159,6 +162,7 @@ pub struct World {
     pub(crate) majority_until: u64,
     pub(crate) stability: Stability,
     pub(crate) workload: Box<dyn Workload>,
+    pub(crate) budget: Budget,
     schedule: Schedule<Event>,
 }
 
@@ -213,6 +217,7 @@ impl World {
             majority_until: 0,
             stability: Stability::default(),
             workload,
+            budget: Budget::new(swarm.nodes, swarm.destroyed_max),
             schedule: Schedule::default(),
             swarm,
         };
@@ -269,6 +274,7 @@ impl World {
             Event::Written(endpoint) => self.on_written(endpoint),
             Event::Idle(endpoint, batch) => self.on_idle(endpoint, batch),
             Event::Applied(endpoint) => self.on_slice(endpoint),
+            Event::Space(endpoint) => self.on_space(endpoint),
             Event::Answer(endpoint, input) => {
                 self.deliver(endpoint, *input);
                 Ok(())

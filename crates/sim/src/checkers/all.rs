@@ -112,6 +112,12 @@ impl Checkers {
         identities.on_live(endpoint, identity.node)
     }
 
+    /// The disk of a place was replaced by an empty one. What the old one held still counts as what a voter had promised.
+    pub fn on_replaced(&mut self, place: usize) {
+        let old = std::mem::take(&mut self.stores[place]);
+        self.stores.push(old);
+    }
+
     /// The state machine of a process, under observation.
     pub fn watch(&mut self, endpoint: Endpoint, machine: Box<dyn Machine>) -> Box<dyn Machine> {
         Box::new(Witness::new(machine, Effects::clone(&self.seen[endpoint.place].effects)))

@@ -17,12 +17,19 @@ struct View {
 }
 
 /// Why the cluster is not yet as it should be; none when it is. `is_left_out[place]`: the cluster was formed without that node.
-pub fn missing(processes: &[Option<&Process>], is_left_out: &[bool]) -> Option<String> {
+///
+/// `is_lost[place]`: the node is down for good.
+pub fn missing(processes: &[Option<&Process>], is_left_out: &[bool], is_lost: &[bool]) -> Option<String> {
     let mut first: Option<View> = None;
     let ids: BTreeSet<NodeId> = processes.iter().flatten().map(|process| process.node.id()).collect();
     for (place, process) in processes.iter().enumerate() {
         let name = format!("n{}", place + 1);
-        let Some(process) = process else { return Some(format!("{name} is down")) };
+        let Some(process) = process else {
+            if is_lost.get(place) == Some(&true) {
+                continue;
+            }
+            return Some(format!("{name} is down"));
+        };
         let status = process.node.status();
         let members = process.node.members();
         let alive = members.iter().filter(|member| member.state == MemberState::Alive).map(|member| member.id);

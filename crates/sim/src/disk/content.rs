@@ -38,6 +38,12 @@ impl Content {
             if let Some(is_cached) = self.unreadable.get_mut(&sector) {
                 *is_cached = true;
             }
+            if let Some(intended) = self.wounds.get_mut(&sector) {
+                let start = sector * SECTOR_BYTES;
+                let (from, to) = (offset.max(start), end.min(start + SECTOR_BYTES));
+                intended.resize(intended.len().max(to - start), 0);
+                intended[from - start..to - start].copy_from_slice(&bytes[from - offset..to - offset]);
+            }
         }
     }
 
@@ -53,8 +59,11 @@ impl Content {
         }
         self.medium[start..end].copy_from_slice(&self.cache[start..end]);
         if bytes >= SECTOR_BYTES {
-            self.wounds.remove(&sector);
             self.unreadable.remove(&sector);
+            // Where the cache had the wound, it is still there, around what was written since.
+            if self.wounds.get(&sector).is_some_and(|intended| *intended == self.medium[start..end]) {
+                self.wounds.remove(&sector);
+            }
         }
     }
 
