@@ -96,10 +96,22 @@ impl State {
     }
 }
 
+/// What a batch changed, as it was before.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    /// None: the batch did not touch it.
+    identity: Option<Identity>,
+    hard_state: HardState,
+    last: LogId,
+    chain: u64,
+}
+
 /// What is known of one disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     durable: State,
+    /// What was durable before the batch that became so last.
+    before_last: Before,
     /// The log as the node has accepted it, durable or not.
     accepted: State,
     /// Writes that the store did not call durable. Those of processes that died stay until the next good open.
@@ -118,8 +130,13 @@ impl Store {
     /// The store called everything up to `seq` durable. Returns the votes that became so.
     pub fn on_written(&mut self, seq: WriteSeq) -> Result<Vec<HardState>, Violation> {
         let mut hard_states = Vec::new();
+        let (last, chain) = self.durable.log.last();
+        self.before_last = Before { identity: None, hard_state: self.durable.hard_state, last, chain };
         while self.pending.front().is_some_and(|write| write.seq <= seq) {
             if let Some(write) = self.pending.pop_front() {
+                if write.identity.is_some() && self.before_last.identity.is_none() {
+                    self.before_last.identity = self.durable.identity.clone();
+                }
                 self.durable.write(&write)?;
                 hard_states.extend(write.hard_state);
             }
@@ -143,6 +160,21 @@ impl Store {
         self.accepted = self.durable.clone();
         self.pending.clear();
         Ok(())
+    }
+
+    /// Whether what was found differs from what was durable only in what the batch that became durable last wrote: the rot of that
+    /// batch, before anything is written behind it, cannot be told from a torn write by one node alone (rule 4).
+    pub fn lacks_only_the_last_batch(&self, recovered: &Recovered) -> bool {
+        let (before, durable, found) = (&self.before_last, &self.durable, &recovered.identity);
+        let is_of = |known: &Option<Identity>| {
+            known.as_ref().is_some_and(|known| (known.node, &known.phase) == (found.node, &found.phase))
+        };
+        let (end, chain) = (recovered.log.last(), recovered.log.chain());
+        // Of a torn batch the first records may stand.
+        let is_between = end.index >= before.last.index && durable.log.holds(end.index, chain);
+        (is_of(&before.identity) || is_of(&durable.identity))
+            && (recovered.hard_state == before.hard_state || recovered.hard_state == durable.hard_state)
+            && (is_between || (end, chain) == (before.last, before.chain))
     }
 
     fn check_identity(&self, found: &Identity) -> Verdict {
