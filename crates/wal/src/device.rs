@@ -60,7 +60,7 @@ impl Directory {
 
     /// Puts `bytes` in the place of the whole file, durably: after a crash the file holds the old bytes or the new ones.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), WalError> {
-        let new = format!("{name}.new");
+        let new = replacement(name);
         let file = match self.create(&new) {
             Err(WalError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 // Left behind by a crash between its creation and its renaming.
@@ -76,6 +76,12 @@ impl Directory {
         }
         self.disk.rename(&new, name).map_err(|error| self.failed("rename", &new, error))?;
         self.sync()
+    }
+
+    /// Gives back the space of a replacement that did not fit, if there is one.
+    pub fn remove_replacement(&self, name: &str) -> Result<(), WalError> {
+        let new = replacement(name);
+        if self.list()?.contains(&new) { self.remove(&new) } else { Ok(()) }
     }
 
     pub fn damaged(&self, file: &str, offset: u64, what: impl Into<String>) -> WalError {
@@ -211,6 +217,10 @@ impl<'a> Window<'a> {
         let at = (offset - self.start) as usize;
         Ok(self.bytes.get(at..at + length))
     }
+}
+
+fn replacement(name: &str) -> String {
+    format!("{name}.new")
 }
 
 /// Whether the system refused for lack of space before it took anything over. A failed sync never counts, whatever its reason: it may

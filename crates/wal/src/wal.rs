@@ -8,7 +8,7 @@ use slimcluster_core::{GroupId, HardState, Run};
 
 use crate::device::{Directory, StoreFile, is_out_of_space};
 use crate::hard_state::HardStateFile;
-use crate::identity::IdentityFile;
+use crate::identity::{self, IdentityFile};
 use crate::index::Location;
 use crate::mutants::mutant;
 use crate::reader::Shared;
@@ -209,27 +209,41 @@ impl Wal {
 
     /// Replaces the identity. The log of a node that becomes part of a cluster starts after its founding configuration.
     fn adopt(&mut self, identity: &Identity) -> Result<(), WalError> {
-        let parts = &mut self.parts;
+        let parts = &self.parts;
         if identity.store != parts.identity.store {
             return Err(WalError::Invariant(format!("an identity of another store, {}", identity.store)));
         }
         let founding = identity.phase.founding_log(GroupId::DEFAULT);
-        if founding.base() != parts.log.base() || founding.base_chain() != parts.log.base_chain() {
-            if parts.log.last() != parts.log.base() {
-                return Err(WalError::Invariant("a new beginning for a log that is not empty".to_owned()));
+        let begins_anew = founding.base() != parts.log.base() || founding.base_chain() != parts.log.base_chain();
+        if begins_anew && parts.log.last() != parts.log.base() {
+            return Err(WalError::Invariant("a new beginning for a log that is not empty".to_owned()));
+        }
+        match self.replace_identity(identity) {
+            // The old identity still stands, and nothing depends on the new one yet (rule 6).
+            Err(error) if is_out_of_space(&error) => {
+                self.parts.directory.remove_replacement(identity::NAME)?;
+                return Err(WalError::Full { directory: self.parts.directory.path(), reason: error.to_string() });
             }
+            result => result?,
+        }
+        let parts = &mut self.parts;
+        if begins_anew {
             parts.log = founding;
             parts.shared.live.write().unwrap_or_else(PoisonError::into_inner).index.clear();
         }
         parts.identity = identity.clone();
-        self.write_identity()
+        Ok(())
     }
 
     /// Writes the identity, with how far the rest of the store has come.
     pub(crate) fn write_identity(&mut self) -> Result<(), WalError> {
+        self.replace_identity(&self.parts.identity)
+    }
+
+    fn replace_identity(&self, identity: &Identity) -> Result<(), WalError> {
         let parts = &self.parts;
         let file = IdentityFile {
-            identity: parts.identity.clone(),
+            identity: identity.clone(),
             log_batch: parts.link.complete_batch(),
             hard_state_number: parts.hard_state.number(),
         };

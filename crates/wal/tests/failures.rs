@@ -2,6 +2,8 @@
 
 mod support;
 
+use slimcluster_core::NodeId;
+use slimcluster_core::storage::{Identity, Write};
 use slimcluster_wal::{Space, WalError};
 use support::disk::{Failure, MemoryDisk};
 use support::flips::{Directory, flip_every_bit, flip_under_a_reader};
@@ -63,6 +65,24 @@ fn a_full_disk_is_back_pressure() {
     let (wal, recovered) = open(&disk, SEGMENT).unwrap();
     assert_eq!(recovered.log, author.log);
     assert_eq!(read_all(&wal, &author.log), entries(&author));
+}
+
+/// An identity that does not fit is back-pressure like a batch that does not: the old one stands, and the new one is tried again.
+#[test]
+fn an_identity_without_space_is_back_pressure() {
+    let disk = MemoryDisk::default();
+    let (mut wal, recovered) = open(&disk, SEGMENT).unwrap();
+    let node = NodeId(77);
+    let identity = Identity { node, ..recovered.identity.clone() };
+    let batch = [Write { identity: Some(identity), ..runs(&[]) }];
+    disk.set_quota(Some(1));
+    for _ in 0..2 {
+        assert!(matches!(wal.write(&batch), Err(WalError::Full { .. })));
+        assert_eq!(disk.names().iter().filter(|name| name.ends_with(".new")).count(), 0);
+    }
+    disk.set_quota(None);
+    wal.write(&batch).unwrap();
+    assert_eq!(open(&disk, SEGMENT).unwrap().1.identity.node, node);
 }
 
 #[test]
