@@ -151,6 +151,39 @@ mutants! {
     /// Bootstrap: a set that a member misses is given up under the same id, which then promises another (rules 23, 24).
     SecondPromise = "second-promise",
 
+    /// SWIM: an opinion about a member is taken although a later one is held (rule 31).
+    OlderOpinionTaken = "swim-older-opinion-taken",
+    /// SWIM: nobody refutes what is said about it (SWIM paper, section 4.2).
+    RefutationSkipped = "swim-refutation-skipped",
+    /// SWIM: a node takes over what others say about it (rule 31).
+    OwnWordYielded = "swim-own-word-yielded",
+    /// SWIM: the starts of a node go by one number (rule 31).
+    GenerationRepeated = "swim-generation-repeated",
+    /// SWIM: a tombstone is forgotten after a second.
+    TombstoneForgotten = "swim-tombstone-forgotten",
+    /// SWIM: a suspicion never ends.
+    SuspicionEndless = "swim-suspicion-endless",
+    /// SWIM: who does not answer a probe is dead at once (SWIM paper, section 4.2).
+    SuspicionSkipped = "swim-suspicion-skipped",
+    /// SWIM: nobody else is asked to ping who does not answer (SWIM paper, section 3.1).
+    IndirectProbesSkipped = "swim-indirect-probes-skipped",
+    /// SWIM: whoever listens at an address answers the pings that are meant for another (rule 32).
+    PingTargetIgnored = "swim-ping-target-ignored",
+    /// SWIM: an isolated node takes all others for dead, and says so (rule 32).
+    IsolationIgnored = "swim-isolation-ignored",
+    /// SWIM: an update rides on one datagram only (SWIM paper, section 4.1).
+    UpdateSentOnce = "swim-update-sent-once",
+    /// SWIM: the tables of others are not read.
+    PagesUnread = "swim-pages-unread",
+    /// SWIM: who was taken for dead is never asked again.
+    LostNeverAsked = "swim-lost-never-asked",
+    /// SWIM: a node that leaves tells nobody (rule 30).
+    LeaveUnsaid = "swim-leave-unsaid",
+    /// SWIM: an announced restart is given no time (rule 30).
+    RestartNotAwaited = "swim-restart-not-awaited",
+    /// SWIM: a datagram carries all that there is to say (SWIM paper, section 4.1).
+    DatagramUnbounded = "swim-datagram-unbounded",
+
     /// Wire: the checksum of a frame is not verified.
     FrameChecksumSkipped = "frame-checksum-skipped",
 

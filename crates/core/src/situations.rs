@@ -128,6 +128,14 @@ situations! {
     AskedTwiceAtOnce: "the outcome of a command was asked for twice at once",
     NoMajorityFormed: "the faults ended before a majority had formed a cluster",
 
+    // Gossip.
+    MemberIsolated: "a member of SWIM could talk to nobody",
+    MembersCrashedTogether: "several members of SWIM crashed at once",
+    AddressTakenOver: "a newcomer got the address of a member that had crashed",
+    MemberMoved: "a member came back at another address",
+    PairCut: "two members could talk to each other only through others",
+    DatagramsReplayed: "old datagrams arrived again from addresses that had not sent them",
+
     // Storage.
     TornTailCut: "recovery cut a torn tail",
     DamagedStoreRefused: "a damaged store was refused with a named error",

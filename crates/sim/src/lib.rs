@@ -31,6 +31,7 @@ pub mod disk;
 pub mod event_loop;
 pub mod faults;
 pub mod kit;
+pub mod gossip;
 pub mod lifecycle;
 pub mod linearizability;
 pub mod load;

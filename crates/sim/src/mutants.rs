@@ -31,6 +31,7 @@ pub fn home(mutant: Mutant) -> Home {
     match mutant {
         // Sweeps over every crash state of a small log show these, one disk at a time.
         _ if mutant.name().starts_with("wal-") => Home::Test("crates/wal/tests/mutants.rs"),
+        _ if mutant.name().starts_with("swim-") => Home::Worlds(Profile::Gossip),
         _ => Home::Worlds(Profile::General),
     }
 }

@@ -52,6 +52,10 @@ pub struct Stats {
     pub settled_after: u64,
     /// The same after the cold restart of all nodes.
     pub restarted_after: u64,
+    /// Datagrams that members of worlds of SWIM alone sent.
+    pub datagrams: u64,
+    /// Microseconds times members in which nobody was in trouble: whoever was taken for dead then was so by mistake.
+    pub watched: u64,
 }
 
 impl Stats {

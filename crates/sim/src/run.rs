@@ -9,6 +9,7 @@ use slimcluster_core::situations;
 
 use crate::checkers::Violation;
 use crate::core_time::CoreTime;
+use crate::gossip::Cluster;
 use crate::panics;
 use crate::plan::Plan;
 use crate::registers::RegisterLoad;
@@ -62,6 +63,9 @@ pub fn registers(plan: &Plan) -> Box<dyn Workload> {
 /// Runs a plan once, to its end or to the virtual time `until`.
 pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workload>, until: u64) -> Outcome {
     let seed = plan.seed;
+    if plan.swarm.members > 0 {
+        return run_gossip(plan, options);
+    }
     let mut world = World::new(plan.clone(), workload, options);
     situations::take();
     match panics::naming(seed, || world.run(until)) {
@@ -77,6 +81,33 @@ pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workl
             nodes: panics::spared(AssertUnwindSafe(|| world.describe_nodes())),
             lines: world.trace.lines().map(str::to_owned).collect(),
             mutant: world.mutant_name(),
+        })),
+    }
+}
+
+/// A world of SWIM alone.
+fn run_gossip(plan: &Plan, options: RunOptions) -> Outcome {
+    let seed = plan.seed;
+    let mut cluster = Cluster::new(plan, options);
+    situations::take();
+    #[cfg(feature = "mutants")]
+    let _planted = slimcluster_core::mutants::plant(options.mutant);
+    match panics::naming(seed, || cluster.run()) {
+        Ok(()) => Ok(Report {
+            seed,
+            hash: cluster.trace.hash(),
+            stats: cluster.final_stats(),
+            situations: situations::take(),
+        }),
+        Err(violation) => Err(Box::new(Failure {
+            seed,
+            plan: plan.clone(),
+            violation,
+            at: cluster.now,
+            world: format!("{:?}; {:?}", plan.swarm, cluster.stats),
+            nodes: panics::spared(AssertUnwindSafe(|| cluster.describe_members())),
+            lines: cluster.trace.lines().map(str::to_owned).collect(),
+            mutant: options.mutant_name(),
         })),
     }
 }

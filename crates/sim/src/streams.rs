@@ -25,6 +25,10 @@ pub enum Concern {
     Clock,
     /// Which nodes are the healthy majority, and how the others are broken.
     Majority,
+    /// Ids and nonces of a member of a world of SWIM alone, by seat.
+    Member,
+    /// What an act does, by its number.
+    Act,
 }
 
 /// The generator of a concern.

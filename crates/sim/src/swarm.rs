@@ -10,6 +10,7 @@ use slimcluster_core::wire::Codec;
 
 use crate::budget::Budget;
 use crate::disk::DiskFaults;
+use crate::gossip::Act;
 use crate::network::NetworkFaults;
 use crate::strike::FaultClass;
 use crate::trouble::Breakage;
@@ -20,6 +21,11 @@ const YEAR: u64 = 365 * 24 * 3_600 * SECOND;
 
 /// A bound that keeps addresses and bit sets simple; clusters of more voters gain nothing.
 pub const NODES_MAX: usize = 9;
+
+/// Members of a world of SWIM alone. More of them show nothing that forty do not, and cost the square.
+const MEMBERS_MAX: usize = 40;
+/// Acts of such a world.
+const ACTS_MAX: usize = 100;
 
 /// A family of worlds. Most seeds are general; the others give room to what a mixture of everything would hide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +38,8 @@ pub enum Profile {
     Damage,
     /// Disks that lose what they were given, on a quorum: the cluster may stop, and must be safe.
     Ruin,
+    /// SWIM alone, one disturbance after the other.
+    Gossip,
 }
 
 impl Profile {
@@ -42,6 +50,9 @@ impl Profile {
         (Profile::Damage, "damage", 10),
         (Profile::Ruin, "ruin", 4),
     ];
+    pub const ALL: &'static [(Profile, &'static str, u64)] =
+        &[(Profile::General, "general", 96), (Profile::Formation, "formation", 4)];
+        &[(Profile::General, "general", 97), (Profile::Gossip, "gossip", 3)];
 
     /// A profile by its weight.
     pub fn draw(rng: &mut Random) -> Self {
@@ -139,6 +150,10 @@ pub struct Swarm {
     pub broken: Vec<Breakage>,
     /// How long a node waits for those with whom it has promised to form a cluster, before it gives the promise up.
     pub release: u64,
+    /// So many members of SWIM alone, and nothing else; none: a world with consensus.
+    pub members: usize,
+    /// What disturbs those members, one after the other.
+    pub acts: Vec<Act>,
 }
 
 impl Swarm {
@@ -175,6 +190,8 @@ impl Swarm {
             wall_apart: 0,
             broken: Vec::new(),
             release: 30 * SECOND,
+            members: 0,
+            acts: Vec::new(),
         }
     }
 
@@ -188,6 +205,7 @@ impl Swarm {
                 // All but one.
                 Swarm { destroyed_max: swarm.nodes.saturating_sub(1), ..swarm }
             }
+            Profile::Gossip => Swarm::draw_gossip(rng),
         }
     }
 
@@ -197,6 +215,8 @@ impl Swarm {
             (self.nodes == 0 || self.nodes > NODES_MAX, format!("{} nodes, 1 to {NODES_MAX} can be", self.nodes)),
             (self.segment_bytes < 4096, format!("segments of {} bytes, 4096 is the least", self.segment_bytes)),
             (self.clients > 1_000, format!("{} clients, 1000 is the most", self.clients)),
+            (self.members > MEMBERS_MAX, format!("{} members, {MEMBERS_MAX} is the most", self.members)),
+            (self.acts.len() > ACTS_MAX, format!("{} acts, {ACTS_MAX} is the most", self.acts.len())),
             (self.keys == 0, "no registers".to_owned()),
             (self.faults_for > 3_600 * SECOND, format!("faults for {} us, an hour is the most", self.faults_for)),
         ];
@@ -257,6 +277,31 @@ impl Swarm {
             wall_apart: on(rng, SECOND, 10 * YEAR),
             broken: draw_broken(rng, nodes),
             release: if rng.chance(1, 4) { log_uniform(rng, SECOND, 10 * SECOND) } else { 30 * SECOND },
+            members: 0,
+            acts: Vec::new(),
+        }
+    }
+
+    fn draw_gossip(rng: &mut Random) -> Self {
+        let members = 1 + log_uniform(rng, 2, MEMBERS_MAX as u64 - 1) as usize;
+        let quick_swim = rng.chance(1, 4);
+        let loses = !quick_swim && rng.chance(1, 2);
+        let acts = 2 + rng.below(4);
+        Swarm {
+            codecs: draw_codecs(rng, members + 1 + acts as usize),
+            network: NetworkFaults {
+                latency: log_uniform(rng, 50, 2_000),
+                jitter: log_uniform(rng, 50, 5_000),
+                loss: if loses { log_uniform(rng, 1_000, 90_000) } else { 0 },
+                corrupt: if loses { on(rng, 100, 10_000) } else { 0 },
+                duplicate: on(rng, 1_000, 300_000),
+                duplicate_latency: log_uniform(rng, 1_000, 60_000_000),
+                ..NetworkFaults::HEALTHY
+            },
+            quick_swim,
+            members,
+            acts: (0..acts).map(|_| Act::draw(rng)).collect(),
+            ..Swarm::calm()
         }
     }
 }
@@ -276,6 +321,10 @@ pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool
         // It stops every replica for a while, and with it the load that shows the other faults.
         _ if class == FaultClass::PoisonCommand => rng.chance(1, 6),
         Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),
+        Profile::General | Profile::Formation if class == FaultClass::PoisonCommand => rng.chance(1, 6),
+        Profile::General | Profile::Formation => rng.chance(1, 2),
+        Profile::General => rng.chance(1, 2),
+        Profile::Gossip => false,
     }
 }
 

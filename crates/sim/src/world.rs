@@ -121,6 +121,14 @@ impl Default for RunOptions {
 }
 
 impl RunOptions {
+    /// The name of the safeguard to leave out, if any.
+    pub fn mutant_name(&self) -> Option<String> {
+        #[cfg(feature = "mutants")]
+        return self.mutant.map(|mutant| mutant.to_string());
+        #[cfg(not(feature = "mutants"))]
+        None
+    }
+
     /// The same with another amount of text.
     #[must_use]
     pub fn with_detail(mut self, detail: Detail) -> Self {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Body, MemberState, Message, Swim, Update};
 use crate::NodeId;
+use crate::mutants::mutant;
 
 /// Updates waiting to be sent a few more times.
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ impl Queue {
     fn sent(&mut self, id: NodeId, limit: u32) {
         if let Some(slot) = self.remove(id)
             && slot.sent + 1 < limit
+            && !mutant!(UpdateSentOnce)
         {
             self.insert(id, Slot { sent: slot.sent + 1, ..slot });
         }
@@ -93,7 +95,8 @@ impl Swim {
     /// A message to `lanes.to`, filled up with updates.
     pub(super) fn compose(&mut self, body: Body, lanes: Lanes) -> Message {
         let mut message = Message { body, updates: Vec::new() };
-        let mut left = self.options.datagram_bytes_max.saturating_sub((self.sizer.head)(&message.body));
+        let bytes_max = if mutant!(DatagramUnbounded) { 60_000 } else { self.options.datagram_bytes_max };
+        let mut left = bytes_max.saturating_sub((self.sizer.head)(&message.body));
         let count_max = self.options.piggyback_updates_max.unwrap_or(usize::MAX);
         let limit = self.options.retransmits_max(self.present());
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::dissemination::Lanes;
 use super::{Body, MemberState, Output, RESTARTING_MAX, Seq, Swim};
+use crate::mutants::mutant;
 use crate::{Instant, NodeId};
 
 /// A good-bye under way.
@@ -41,6 +42,10 @@ impl Swim {
     }
 
     fn say_goodbye(&mut self) {
+        if mutant!(LeaveUnsaid) {
+            self.outputs.push_back(Output::GoodbyeAcknowledged);
+            return;
+        }
         self.queue.push(self.own.id, true);
         let mut told = self.probe.order.members().to_vec();
         self.rng.shuffle(&mut told);

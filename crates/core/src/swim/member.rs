@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::mutants::mutant;
 use crate::{Generation, Instant, NodeId};
 
 /// What a node advertises of itself to all members.
@@ -127,7 +128,7 @@ impl Known {
     /// Takes the greater of each part. The number is kept even where the state does not change, so that no older news can win later.
     pub(super) fn merge(&mut self, key: Key, record: Option<&Record>) -> Changed {
         let mut changed = Changed::default();
-        if key > self.key {
+        if key > self.key || (mutant!(OlderOpinionTaken) && key != self.key) {
             self.key = key;
             changed.key = true;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::dissemination::Lanes;
 use super::table::Entry;
 use super::{Body, MemberState, Seq, Swim};
+use crate::mutants::mutant;
 use crate::random::Random;
 use crate::{Generation, Instant, NodeId};
 
@@ -187,7 +188,7 @@ impl Swim {
         let helpful = |id: &NodeId| *id != target && self.table.get(*id).is_some_and(is_helpful);
         let mut relays: Vec<NodeId> = self.probe.order.members().iter().copied().filter(helpful).collect();
         self.rng.shuffle(&mut relays);
-        relays.truncate(self.options.indirect_probes);
+        relays.truncate(if mutant!(IndirectProbesSkipped) { 0 } else { self.options.indirect_probes });
         for relay in &relays {
             if let Some(to) = self.table.get(*relay).and_then(|entry| entry.address()) {
                 let lanes = Lanes { to: Some(*relay), ..Lanes::default() };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Key, MemberState, Swim, Update};
+use crate::mutants::mutant;
 use crate::types::COUNTER_MAX;
 use crate::{Generation, NodeId};
 
@@ -13,7 +14,8 @@ impl Swim {
         let key = entry.known.key;
         // It may have restarted, left or been declared dead while the probe was out.
         if key.rank == MemberState::Alive && key.generation == generation {
-            self.learn(&Update { id, key: key.seen_as(MemberState::Suspect), record: None, age: Duration::ZERO });
+            let verdict = if mutant!(SuspicionSkipped) { MemberState::Dead } else { MemberState::Suspect };
+            self.learn(&Update { id, key: key.seen_as(verdict), record: None, age: Duration::ZERO });
         }
     }
 
@@ -23,13 +25,18 @@ impl Swim {
         let time = self.options.suspicion_time(self.present());
         let end = entry.since + time;
         // An announced restart is given the time that it asked for.
-        let end = entry.restarting_until.map_or(end, |until| end.max(until));
+        let until = entry.restarting_until.filter(|_| !mutant!(RestartNotAwaited));
+        let end = until.map_or(end, |until| end.max(until));
         self.table.set_deadline(id, Some(end));
     }
 
     /// A suspicion was not refuted in time.
     pub(super) fn on_suspicion_timeout(&mut self, id: NodeId) {
         let Some(entry) = self.table.get(id) else { return };
+        if mutant!(SuspicionEndless) {
+            self.table.set_deadline(id, Some(self.now + Duration::from_secs(3_600)));
+            return;
+        }
         if !self.is_isolated() {
             self.declare_dead(id);
             return;
@@ -85,13 +92,20 @@ impl Swim {
                 failing += usize::from(entry.probe_failed);
             }
         }
-        others >= ISOLATION_OTHERS_MIN && failing * 2 > others
+        others >= ISOLATION_OTHERS_MIN && failing * 2 > others && !mutant!(IsolationIgnored)
     }
 
     /// Somebody says something about this node. Whatever exceeds what it says itself is refuted by a number that exceeds it in turn; nothing about
     /// itself is ever adopted.
     pub(super) fn hear_about_self(&mut self, update: &Update) {
+        if mutant!(RefutationSkipped) {
+            return;
+        }
         let mut outdone = false;
+        if mutant!(OwnWordYielded) && update.key > self.own.key {
+            self.own.key = update.key;
+            return;
+        }
         if update.key > self.own.key && !self.own.key.left {
             outdone = self.own.exceed(update.key);
         }

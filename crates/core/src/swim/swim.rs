@@ -10,6 +10,7 @@ use super::probe::Probe;
 use super::sync::Sync;
 use super::table::{Allowance, Entry, Table};
 use super::{Body, Incarnation, Key, Member, MemberState, Message, Meta, Options, Record, Seq, Update};
+use crate::mutants::mutant;
 use crate::random::Random;
 use crate::{Generation, Instant, NodeId};
 
@@ -173,6 +174,7 @@ impl Swim {
     /// A node that knows nobody yet. It asks for discovery at once.
     pub fn new(options: Options, local: Local, sizer: Sizer, rng_seed: u64, now: Instant) -> Self {
         let Local { id, name, address, generation, meta } = local;
+        let generation = if mutant!(GenerationRepeated) { Generation(1) } else { generation };
         let mut rng = Random::new(rng_seed);
         let mut queue = Queue::default();
         queue.push(id, true);
@@ -350,7 +352,8 @@ impl Swim {
     }
 
     fn on_ping(&mut self, from: SocketAddr, seq: Seq, target: Option<(NodeId, Generation)>, asker: Lanes) {
-        let is_meant = target.is_none_or(|target| target == (self.own.id, self.own.key.generation));
+        let is_meant =
+            mutant!(PingTargetIgnored) || target.is_none_or(|target| target == (self.own.id, self.own.key.generation));
         let body = if is_meant { Body::Ack { seq } } else { Body::Gone { seq } };
         let introduce = asker.introduce || !is_meant || target.is_none() || self.own.key.left;
         self.send(from, body, Lanes { introduce, ..asker });
@@ -415,6 +418,7 @@ impl Swim {
                 Some(MemberState::Alive) => self.table.set_deadline(id, None),
                 _ if changed.key => {
                     let remaining = self.options.tombstone_time.saturating_sub(age);
+                    let remaining = if mutant!(TombstoneForgotten) { Duration::from_secs(1) } else { remaining };
                     self.table.set_deadline(id, Some(self.now + remaining));
                 }
                 _ => {}

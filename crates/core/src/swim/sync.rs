@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::dissemination::Lanes;
 use super::{Body, Event, MemberState, Message, Seq, Swim, Update, is_usable};
+use crate::mutants::mutant;
 use crate::{Instant, NodeId};
 
 /// The reading of one table.
@@ -115,7 +116,7 @@ impl Swim {
             .filter_map(|(id, entry)| Some((id, entry.address()?)))
             .filter(|(_, address)| !present.contains(address))
             .collect();
-        if let Some((id, to)) = self.rng.pick(&lost).copied() {
+        if let Some((id, to)) = self.rng.pick(&lost).copied().filter(|_| !mutant!(LostNeverAsked)) {
             self.start_sync(to, Some(id));
         }
     }
@@ -240,7 +241,7 @@ impl Swim {
     pub(super) fn on_sync_response(&mut self, seq: Seq, next: Option<NodeId>, observed: SocketAddr, page: &[Update]) {
         let Some(exchange) = self.sync.exchanges.remove(&seq) else { return };
         let mut has_news = false;
-        for update in page {
+        for update in page.iter().filter(|_| !mutant!(PagesUnread)) {
             has_news |= self.learn_from_page(update, !exchange.is_join);
         }
         if has_news {

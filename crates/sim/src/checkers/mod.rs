@@ -25,6 +25,11 @@
 //! * C3 [`amnesia`]: who has forgotten what it promised never votes.
 //! * Founding [`promises`]: an id promises once, and a cluster is formed by the promises of all.
 //!
+//! SWIM:
+//! * S1, S3 [`swim_views`]: who crashed is dead to everybody, and all views are true again, in time.
+//! * S2, S8 [`swim_verdicts`]: nobody who is well, and nobody who said good-bye, is taken for dead.
+//! * S4, S5, S7 [`swim_claims`]: no resurrection, numbers raised by their owners only, datagrams that fit.
+//!
 //! Storage: D1 [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
 //!
 //! The whole:
@@ -62,6 +67,9 @@ pub mod replicas;
 pub mod sampled;
 pub mod stability;
 pub mod storage;
+pub mod swim_claims;
+pub mod swim_verdicts;
+pub mod swim_views;
 pub mod witness;
 
 mod violation;

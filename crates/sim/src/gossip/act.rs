@@ -1,0 +1,54 @@
+//! What disturbs the members of a world of SWIM alone.
+
+use serde::{Deserialize, Serialize};
+use slimcluster_core::random::Random;
+
+/// One disturbance. Where it strikes is drawn when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Nothing but what the network does all the time.
+    Quiet,
+    /// Up to a quarter of the members end without a word, and come back once all others know.
+    Crash,
+    /// A member ends for good, and a newcomer gets its address.
+    Takeover,
+    /// A member says good-bye for good.
+    Leave,
+    /// A member announces a restart, is away for longer than a suspicion lasts, and comes back, perhaps elsewhere.
+    Restart,
+    /// Two members cannot talk to each other, everybody else can talk to both.
+    PairCut,
+    /// One member can talk to nobody for a while.
+    Isolation,
+    /// Two sides cannot talk to each other for a while.
+    Partition,
+    /// A member stands still for a while, then wakes to everything that arrived meanwhile.
+    Pause,
+    /// A member advertises something else.
+    Advertise,
+    /// Datagrams of long ago arrive again, from addresses that never sent them.
+    Replay,
+}
+
+impl Act {
+    /// All of them.
+    pub const ALL: &'static [Act] = &[
+        Act::Quiet,
+        Act::Crash,
+        Act::Takeover,
+        Act::Leave,
+        Act::Restart,
+        Act::PairCut,
+        Act::Isolation,
+        Act::Partition,
+        Act::Pause,
+        Act::Advertise,
+        Act::Replay,
+    ];
+
+    /// Any of them.
+    pub fn draw(rng: &mut Random) -> Self {
+        rng.pick(Act::ALL).copied().unwrap_or(Act::Quiet)
+    }
+}

@@ -1,0 +1,305 @@
+//! The acts: how each begins, what must follow within which time, and how it ends.
+
+use slimcluster_core::node::io::{Input, Meta};
+use slimcluster_core::random::Random;
+use slimcluster_core::situations::{Situation, sometimes};
+
+use super::{Act, Cluster};
+use crate::checkers::swim_views::{self, Standing};
+use crate::checkers::{Verdict, Violation};
+use crate::streams::{Concern, stream};
+use crate::world::SECOND;
+
+/// The members start within this time.
+const GATHERED: u64 = 5 * SECOND;
+/// Datagrams that one member sends per probe interval while nothing is wrong: a ping, an answer, and a few for syncs and seeds.
+const DATAGRAMS_PER_INTERVAL_MAX: u64 = 6;
+/// Of so many members, three quarters know a change after [`Cluster::spread_time`].
+const INFORMED: (usize, usize) = (3, 4);
+
+impl Cluster {
+    /// Runs to the end.
+    pub fn run(&mut self) -> Verdict {
+        self.gather()?;
+        for (number, act) in self.plan.swarm.acts.clone().into_iter().enumerate() {
+            let mut rng = stream(self.plan.seed, Concern::Act, number as u64);
+            self.trace.event(self.now, [40, number as u64, act as u64], || format!("act {number}: {act:?}"));
+            self.play(act, number, &mut rng)?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Everybody joins by the gate, which then leaves in half of the worlds: its address leads nowhere from then on.
+    fn gather(&mut self) -> Verdict {
+        let mut rng = stream(self.plan.seed, Concern::Act, u64::MAX);
+        let members = self.plan.swarm.members;
+        self.start(0)?;
+        let mut starts: Vec<(u64, usize)> = (1..=members).map(|seat| (rng.below(GATHERED), seat)).collect();
+        starts.sort_unstable();
+        for (at, seat) in starts {
+            self.run_until(at)?;
+            self.start(seat)?;
+        }
+        self.settle()?;
+        if rng.chance(1, 2) {
+            self.leave(0)?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn play(&mut self, act: Act, number: usize, rng: &mut Random) -> Verdict {
+        // Of fewer than three there is nobody left to compare.
+        let up = self.up();
+        let Some(&chosen) = rng.pick(&up).filter(|_| up.len() >= 3) else { return self.quiet(rng) };
+        match act {
+            Act::Quiet => self.quiet(rng),
+            Act::Crash => self.crash_some(rng),
+            Act::Takeover => self.take_over(chosen, number),
+            Act::Leave => self.leave(chosen),
+            Act::Restart => self.restart(chosen, rng),
+            Act::PairCut => self.cut_pair(rng),
+            Act::Isolation => self.isolate(chosen, rng),
+            Act::Partition => {
+                let (left, right): (Vec<usize>, Vec<usize>) = up.iter().partition(|_| rng.chance(1, 2));
+                up.iter().for_each(|seat| self.verdicts.excuse(self.seats[*seat].id));
+                self.part(&left, &right, rng)
+            }
+            Act::Pause => {
+                self.verdicts.excuse(self.seats[chosen].id);
+                let time = SECOND + rng.below(3 * self.patience());
+                self.freeze(chosen, time);
+                self.run_until(self.now + time)
+            }
+            Act::Advertise => self.advertise(chosen, rng),
+            Act::Replay => self.replay(rng),
+        }
+    }
+
+    /// S2 and S7: nothing is wrong, so nobody is taken for dead, and each member's load does not depend on how many there are.
+    fn quiet(&mut self, rng: &mut Random) -> Verdict {
+        let intervals = 10 + rng.below(50);
+        let (before, members) = (self.stats.datagrams, self.up().len() as u64);
+        let time = intervals * self.interval();
+        self.run_until(self.now + time)?;
+        self.stats.watched += members * time;
+        let sent = self.stats.datagrams - before;
+        let most = DATAGRAMS_PER_INTERVAL_MAX * members * intervals;
+        if sent > most && self.is_reliable() {
+            let detail =
+                format!("{members} members sent {sent} datagrams in {intervals} intervals, {most} are the most");
+            return Err(Violation::of("load of a member", detail));
+        }
+        Ok(())
+    }
+
+    /// S1.
+    fn crash_some(&mut self, rng: &mut Random) -> Verdict {
+        let mut up = self.up();
+        rng.shuffle(&mut up);
+        let quarter = (up.len() as u64 / 4).max(1);
+        up.truncate(1 + rng.below(quarter) as usize);
+        for &seat in &up {
+            self.crash(seat);
+        }
+        if up.len() > 1 {
+            sometimes(Situation::MembersCrashedTogether);
+        }
+        self.wait("completeness", self.detection_time())?;
+        for seat in up {
+            self.start(seat)?;
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, seat: usize) {
+        self.verdicts.excuse(self.seats[seat].id);
+        let now = self.now;
+        self.end(seat, Standing::Crashed(now));
+    }
+
+    /// S1, where somebody else answers at the address.
+    fn take_over(&mut self, chosen: usize, number: usize) -> Verdict {
+        let newcomer = self.plan.swarm.members + 1 + number;
+        self.crash(chosen);
+        self.seats[newcomer].address = self.seats[chosen].address;
+        sometimes(Situation::AddressTakenOver);
+        self.start(newcomer)?;
+        self.wait("completeness", self.detection_time() + self.sweep())
+    }
+
+    /// S8. The process goes once it has said so to a few.
+    fn leave(&mut self, seat: usize) -> Verdict {
+        self.verdicts.leaves(self.seats[seat].id);
+        self.tell(seat, Input::Leave)?;
+        self.await_stop(seat)?;
+        let now = self.now;
+        self.end(seat, Standing::Left(now));
+        self.spread(seat)
+    }
+
+    fn await_stop(&mut self, seat: usize) -> Verdict {
+        let deadline = self.now + 5 * SECOND;
+        while !self.seats[seat].is_stopped() {
+            if self.now > deadline {
+                return Err(Violation::of("a stop ends", format!("m{seat} still runs")));
+            }
+            self.run_until(self.now + SECOND / 100)?;
+        }
+        Ok(())
+    }
+
+    /// S8: an announced restart is no failure, however long a suspicion lasts.
+    fn restart(&mut self, seat: usize, rng: &mut Random) -> Verdict {
+        self.tell(seat, Input::Shutdown)?;
+        self.await_stop(seat)?;
+        let now = self.now;
+        self.end(seat, Standing::Crashed(now));
+        let away = self.patience() + rng.below(2 * self.patience());
+        self.run_until(now + away.min(40 * SECOND))?;
+        if rng.chance(1, 2) {
+            self.seats[seat].address.set_port(7_001);
+            sometimes(Situation::MemberMoved);
+        }
+        self.start(seat)
+    }
+
+    /// S2: who is reached through others is not even suspected.
+    fn cut_pair(&mut self, rng: &mut Random) -> Verdict {
+        let mut up = self.up();
+        rng.shuffle(&mut up);
+        let (left, right) = (up[0], up[1]);
+        self.verdicts.no_suspicions = self.is_reliable();
+        sometimes(Situation::PairCut);
+        self.cut(&[left], &[right], true);
+        let time = 3 * self.sweep();
+        self.run_until(self.now + time)?;
+        self.stats.watched += up.len() as u64 * time;
+        self.cut(&[left], &[right], false);
+        Ok(())
+    }
+
+    /// Rule 32. A member that comes back may still accuse others whom it could not reach: all are excused.
+    fn isolate(&mut self, chosen: usize, rng: &mut Random) -> Verdict {
+        let up = self.up();
+        up.iter().for_each(|seat| self.verdicts.excuse(self.seats[*seat].id));
+        let others: Vec<usize> = up.into_iter().filter(|other| *other != chosen).collect();
+        sometimes(Situation::MemberIsolated);
+        // It can tell that it is cut off if most of its probes have failed before its first suspicion ends.
+        let failures = others.len() / 2 + 1;
+        if others.len() >= 4 && failures <= self.swim.suspicion_mult as usize && self.is_reliable() {
+            let well = others.iter().map(|other| self.seats[*other].id).collect();
+            self.claims.cut_off(Some((self.endpoint(chosen), well)));
+        }
+        self.part(&[chosen], &others, rng)?;
+        self.claims.cut_off(None);
+        Ok(())
+    }
+
+    /// Cuts two sides from each other for a while, often longer than any suspicion lasts.
+    fn part(&mut self, left: &[usize], right: &[usize], rng: &mut Random) -> Verdict {
+        self.cut(left, right, true);
+        let time = SECOND + rng.below(self.sweep() + 8 * self.patience());
+        self.run_until(self.now + time)?;
+        self.cut(left, right, false);
+        Ok(())
+    }
+
+    fn cut(&mut self, left: &[usize], right: &[usize], is_cut: bool) {
+        for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
+            self.network.cut(from, to, is_cut);
+            self.network.cut(to, from, is_cut);
+        }
+    }
+
+    fn advertise(&mut self, seat: usize, rng: &mut Random) -> Verdict {
+        let meta = Meta { http: Some(format!("10.1.0.{seat}:{}", 8_000 + rng.below(1_000))), consensus: false };
+        self.seats[seat].meta = meta.clone();
+        self.tell(seat, Input::Advertise(meta))?;
+        self.spread(seat)
+    }
+
+    /// S4: what is old has no effect, whoever sends it from wherever.
+    fn replay(&mut self, rng: &mut Random) -> Verdict {
+        let recorded: Vec<_> = self.recorded.iter().cloned().collect();
+        // Old enough to have been overtaken: who crashed since is dead, who came back has a new number.
+        let mut up = self.up();
+        rng.shuffle(&mut up);
+        self.crash(up[0]);
+        self.wait("completeness", self.detection_time())?;
+        for (from, bytes) in recorded {
+            let up = self.up();
+            let (Some(to), Some(other)) = (rng.pick(&up), rng.pick(&up)) else { break };
+            let from = if rng.chance(1, 2) { from } else { self.seats[*other].address };
+            self.inject(from, *to, bytes);
+            self.run_until(self.now + rng.below(SECOND / 10))?;
+        }
+        sometimes(Situation::DatagramsReplayed);
+        // It is still as dead as before.
+        self.wait("completeness", self.sweep())?;
+        self.start(up[0])
+    }
+
+    /// Three quarters of the members know a change soon; the others are found by the syncs.
+    fn spread(&mut self, seat: usize) -> Verdict {
+        if !self.is_reliable() {
+            return Ok(());
+        }
+        self.run_until(self.now + self.spread_time())?;
+        let (informed, all) = swim_views::knowing(&self.subjects(), &self.seats[seat].subject());
+        if informed * INFORMED.1 < all * INFORMED.0 {
+            let detail = format!("{informed} of {all} members know what m{seat} has become");
+            return Err(Violation::of("dissemination", detail));
+        }
+        Ok(())
+    }
+
+    /// S3: all members see all others as they are, in time.
+    fn settle(&mut self) -> Verdict {
+        self.wait("convergence of views", 4 * self.sweep() + 60 * SECOND)?;
+        self.verdicts.settle();
+        Ok(())
+    }
+
+    fn wait(&mut self, property: &'static str, time: u64) -> Verdict {
+        let deadline = self.now + time;
+        loop {
+            let Some(missing) = swim_views::missing(&self.subjects()) else { return Ok(()) };
+            if self.now >= deadline {
+                return Err(Violation::of(property, format!("after {} s: {missing}", time / SECOND)));
+            }
+            self.run_until(self.now + self.interval())?;
+        }
+    }
+
+    fn interval(&self) -> u64 {
+        self.swim.probe_interval.as_micros() as u64
+    }
+
+    /// Everybody has probed everybody.
+    fn sweep(&self) -> u64 {
+        2 * self.up().len() as u64 * self.interval()
+    }
+
+    /// No suspicion lasts longer: the logarithm of forty is below two.
+    fn patience(&self) -> u64 {
+        2 * u64::from(self.swim.suspicion_mult) * self.interval()
+    }
+
+    /// A crashed member is dead to everybody by then, though nobody told anybody.
+    fn detection_time(&self) -> u64 {
+        self.sweep() + 2 * self.patience() + 5 * self.interval()
+    }
+
+    /// Each member that knows tells two others per interval: after six intervals seven hundred would know.
+    fn spread_time(&self) -> u64 {
+        8 * self.interval()
+    }
+
+    /// The network loses nothing by itself.
+    fn is_reliable(&self) -> bool {
+        let faults = &self.plan.swarm.network;
+        faults.loss == 0 && faults.corrupt == 0
+    }
+}
