@@ -167,7 +167,7 @@ mutants! {
     SuspicionSkipped = "swim-suspicion-skipped",
     /// SWIM: nobody else is asked to ping who does not answer (SWIM paper, section 3.1).
     IndirectProbesSkipped = "swim-indirect-probes-skipped",
-    /// SWIM: whoever listens at an address answers the pings that are meant for another (rule 32).
+    /// SWIM: whoever listens at an address answers the pings that are meant for another, and is believed (rule 32).
     PingTargetIgnored = "swim-ping-target-ignored",
     /// SWIM: an isolated node takes all others for dead, and says so (rule 32).
     IsolationIgnored = "swim-isolation-ignored",

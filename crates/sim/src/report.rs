@@ -83,6 +83,8 @@ impl Stats {
             majority_after,
             settled_after,
             restarted_after,
+            datagrams,
+            watched,
         } = other;
         self.faults.add(faults);
         for (sum, value) in [
@@ -105,6 +107,8 @@ impl Stats {
             (&mut self.majority_after, majority_after),
             (&mut self.settled_after, settled_after),
             (&mut self.restarted_after, restarted_after),
+            (&mut self.datagrams, datagrams),
+            (&mut self.watched, watched),
         ] {
             *sum += value;
         }

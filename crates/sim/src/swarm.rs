@@ -154,6 +154,8 @@ pub struct Swarm {
     pub members: usize,
     /// What disturbs those members, one after the other.
     pub acts: Vec<Act>,
+    /// Those members suspect somebody twice as long.
+    pub patient_swim: bool,
 }
 
 impl Swarm {
@@ -192,6 +194,7 @@ impl Swarm {
             release: 30 * SECOND,
             members: 0,
             acts: Vec::new(),
+            patient_swim: false,
         }
     }
 
@@ -279,6 +282,7 @@ impl Swarm {
             release: if rng.chance(1, 4) { log_uniform(rng, SECOND, 10 * SECOND) } else { 30 * SECOND },
             members: 0,
             acts: Vec::new(),
+            patient_swim: false,
         }
     }
 
@@ -301,6 +305,7 @@ impl Swarm {
             quick_swim,
             members,
             acts: (0..acts).map(|_| Act::draw(rng)).collect(),
+            patient_swim: rng.chance(1, 3),
             ..Swarm::calm()
         }
     }

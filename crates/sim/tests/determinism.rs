@@ -1,5 +1,6 @@
 //! The same seed is the same run, event by event.
 
+use slimcluster_sim::swarm::Profile;
 use slimcluster_sim::{RunOptions, run_seed};
 
 /// One in a hundred of the thousand seeds that `tests/seeds.rs` runs.
@@ -13,6 +14,15 @@ fn the_same_seed_gives_the_same_trace_twice() {
         let (first, second) = (run(), run());
         assert_eq!(first, second, "seed {seed}");
         assert!(first.stats.events > 10_000, "seed {seed} did next to nothing: {:?}", first.stats);
+    }
+}
+
+#[test]
+fn a_world_of_swim_alone_gives_the_same_trace_twice() {
+    let options = RunOptions { profile: Some(Profile::Gossip), ..RunOptions::default() };
+    for seed in 0..5 {
+        let run = || run_seed(seed, options).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(run(), run(), "seed {seed}");
     }
 }
 

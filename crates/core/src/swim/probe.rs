@@ -227,13 +227,17 @@ impl Swim {
 
     /// An answer to a probe, to a relayed probe, or to a good-bye.
     pub(super) fn on_ack(&mut self, from: SocketAddr, sender: NodeId, seq: Seq) {
-        let is_ours =
-            |round: &&mut Round| round.seq == seq && (round.target == sender || round.relays.contains(&sender));
+        let is_ours = |round: &&mut Round| {
+            let is_asked = round.target == sender || round.relays.contains(&sender);
+            round.seq == seq && (is_asked || mutant!(PingTargetIgnored))
+        };
         if let Some(round) = self.probe.round.as_mut().filter(is_ours) {
             round.is_answered = true;
             let target = round.target;
             self.answered(target);
-        } else if let Some(relay) = self.probe.relays.get(&seq).filter(|relay| relay.target == sender) {
+        } else if let Some(relay) =
+            self.probe.relays.get(&seq).filter(|relay| relay.target == sender || mutant!(PingTargetIgnored))
+        {
             let (origin, origin_seq) = (relay.origin, relay.origin_seq);
             self.probe.relays.remove(&seq);
             self.send(origin, Body::Ack { seq: origin_seq }, Lanes::default());

@@ -89,8 +89,10 @@ impl Cluster {
         let seats = swarm.members + 1 + swarm.acts.len();
         let network = Network::new(seats, stream(seed, Concern::Network, 0), swarm.network);
         let seats: Vec<Seat> = (0..seats).map(|seat| Seat::new(seed, seat)).collect();
+        let mut swim = if swarm.quick_swim { swim::Options::local() } else { swim::Options::lan() };
+        swim.suspicion_mult *= if swarm.patient_swim { 2 } else { 1 };
         Cluster {
-            swim: if swarm.quick_swim { swim::Options::local() } else { swim::Options::lan() },
+            swim,
             now: 0,
             trace: Trace::new(options.detail),
             stats: Stats::default(),

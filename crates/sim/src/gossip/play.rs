@@ -14,7 +14,10 @@ use crate::world::SECOND;
 const GATHERED: u64 = 5 * SECOND;
 /// Datagrams that one member sends per probe interval while nothing is wrong: a ping, an answer, and a few for syncs and seeds.
 const DATAGRAMS_PER_INTERVAL_MAX: u64 = 6;
-/// Of so many members, three quarters know a change after [`Cluster::spread_time`].
+/// Who joins has read the table of another after so many probe intervals: it takes a few round trips.
+const JOINED_INTERVALS: u64 = 3;
+/// After [`Cluster::spread_time`] three quarters of the members know of a change, and who joins knows three quarters of them
+/// sooner.
 const INFORMED: (usize, usize) = (3, 4);
 
 impl Cluster {
@@ -107,10 +110,11 @@ impl Cluster {
             sometimes(Situation::MembersCrashedTogether);
         }
         self.wait("completeness", self.detection_time())?;
-        for seat in up {
+        for &seat in &up {
             self.start(seat)?;
         }
-        Ok(())
+        self.run_until(self.now + JOINED_INTERVALS * self.interval())?;
+        up.into_iter().try_for_each(|seat| self.check_joined(seat))
     }
 
     fn crash(&mut self, seat: usize) {
@@ -186,9 +190,10 @@ impl Cluster {
         up.iter().for_each(|seat| self.verdicts.excuse(self.seats[*seat].id));
         let others: Vec<usize> = up.into_iter().filter(|other| *other != chosen).collect();
         sometimes(Situation::MemberIsolated);
-        // It can tell that it is cut off if most of its probes have failed before its first suspicion ends.
+        // It can tell once probes of most others have failed. A walk that ends and the next one may probe the same few, so that this
+        // takes up to twice as many probes; only where a suspicion lasts longer than that, nobody must be accused.
         let failures = others.len() / 2 + 1;
-        if others.len() >= 4 && failures <= self.swim.suspicion_mult as usize && self.is_reliable() {
+        if others.len() >= 4 && 2 * failures - 1 < self.swim.suspicion_mult as usize && self.is_reliable() {
             let well = others.iter().map(|other| self.seats[*other].id).collect();
             self.claims.cut_off(Some((self.endpoint(chosen), well)));
         }
@@ -251,6 +256,17 @@ impl Cluster {
         if informed * INFORMED.1 < all * INFORMED.0 {
             let detail = format!("{informed} of {all} members know what m{seat} has become");
             return Err(Violation::of("dissemination", detail));
+        }
+        Ok(())
+    }
+
+    /// Who joins reads the table of another, and so knows most members soon.
+    fn check_joined(&self, seat: usize) -> Verdict {
+        let node = self.seats[seat].node.as_ref().filter(|_| self.is_reliable());
+        let Some(node) = node else { return Ok(()) };
+        let (known, all) = (node.members().len(), self.up().len());
+        if known * INFORMED.1 < all * INFORMED.0 {
+            return Err(Violation::of("joining", format!("m{seat} knows {known} of {all} members")));
         }
         Ok(())
     }
