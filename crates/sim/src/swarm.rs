@@ -51,8 +51,7 @@ impl Profile {
         (Profile::Ruin, "ruin", 4),
     ];
     pub const ALL: &'static [(Profile, &'static str, u64)] =
-        &[(Profile::General, "general", 96), (Profile::Formation, "formation", 4)];
-        &[(Profile::General, "general", 97), (Profile::Gossip, "gossip", 3)];
+        &[(Profile::General, "general", 93), (Profile::Formation, "formation", 4), (Profile::Gossip, "gossip", 3)];
 
     /// A profile by its weight.
     pub fn draw(rng: &mut Random) -> Self {
@@ -328,7 +327,6 @@ pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool
         Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),
         Profile::General | Profile::Formation if class == FaultClass::PoisonCommand => rng.chance(1, 6),
         Profile::General | Profile::Formation => rng.chance(1, 2),
-        Profile::General => rng.chance(1, 2),
         Profile::Gossip => false,
     }
 }
