@@ -64,7 +64,7 @@ pub fn registers(plan: &Plan) -> Box<dyn Workload> {
 pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workload>, until: u64) -> Outcome {
     let seed = plan.seed;
     if plan.swarm.members > 0 {
-        return run_gossip(plan, options);
+        return run_gossip(plan, options, until);
     }
     let mut world = World::new(plan.clone(), workload, options);
     situations::take();
@@ -86,13 +86,13 @@ pub(crate) fn run_once(plan: &Plan, options: RunOptions, workload: Box<dyn Workl
 }
 
 /// A world of SWIM alone.
-fn run_gossip(plan: &Plan, options: RunOptions) -> Outcome {
+fn run_gossip(plan: &Plan, options: RunOptions, until: u64) -> Outcome {
     let seed = plan.seed;
     let mut cluster = Cluster::new(plan, options);
     situations::take();
     #[cfg(feature = "mutants")]
     let _planted = slimcluster_core::mutants::plant(options.mutant);
-    match panics::naming(seed, || cluster.run()) {
+    match panics::naming(seed, || cluster.run(until)) {
         Ok(()) => Ok(Report {
             seed,
             hash: cluster.trace.hash(),

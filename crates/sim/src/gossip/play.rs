@@ -21,10 +21,13 @@ const JOINED_INTERVALS: u64 = 3;
 const INFORMED: (usize, usize) = (3, 4);
 
 impl Cluster {
-    /// Runs to the end.
-    pub fn run(&mut self) -> Verdict {
+    /// Runs to the end, or to the first act that would begin after the virtual time `until`.
+    pub fn run(&mut self, until: u64) -> Verdict {
         self.gather()?;
         for (number, act) in self.plan.swarm.acts.clone().into_iter().enumerate() {
+            if self.now > until {
+                break;
+            }
             let mut rng = stream(self.plan.seed, Concern::Act, number as u64);
             self.trace.event(self.now, [40, number as u64, act as u64], || format!("act {number}: {act:?}"));
             self.play(act, number, &mut rng)?;
