@@ -173,8 +173,6 @@ mutants! {
     IsolationIgnored = "swim-isolation-ignored",
     /// SWIM: an update rides on one datagram only (SWIM paper, section 4.1).
     UpdateSentOnce = "swim-update-sent-once",
-    /// SWIM: the tables of others are not read.
-    PagesUnread = "swim-pages-unread",
     /// SWIM: who was taken for dead is never asked again.
     LostNeverAsked = "swim-lost-never-asked",
     /// SWIM: a node that leaves tells nobody (rule 30).

@@ -45,13 +45,12 @@ pub enum Profile {
 impl Profile {
     /// All profiles: name, and weight in percent.
     pub const ALL: &'static [(Profile, &'static str, u64)] = &[
-        (Profile::General, "general", 82),
+        (Profile::General, "general", 79),
         (Profile::Formation, "formation", 4),
         (Profile::Damage, "damage", 10),
         (Profile::Ruin, "ruin", 4),
+        (Profile::Gossip, "gossip", 3),
     ];
-    pub const ALL: &'static [(Profile, &'static str, u64)] =
-        &[(Profile::General, "general", 93), (Profile::Formation, "formation", 4), (Profile::Gossip, "gossip", 3)];
 
     /// A profile by its weight.
     pub fn draw(rng: &mut Random) -> Self {
@@ -321,13 +320,11 @@ impl Default for Swarm {
 /// What destroys is rarer in general: a place that it has hit takes no further part.
 pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
     match profile {
+        Profile::Gossip => false,
         Profile::General if class.destroys() => rng.chance(1, 16),
         // It stops every replica for a while, and with it the load that shows the other faults.
         _ if class == FaultClass::PoisonCommand => rng.chance(1, 6),
         Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),
-        Profile::General | Profile::Formation if class == FaultClass::PoisonCommand => rng.chance(1, 6),
-        Profile::General | Profile::Formation => rng.chance(1, 2),
-        Profile::Gossip => false,
     }
 }
 
