@@ -1,7 +1,7 @@
 //! The test of the tests: a cluster that lacks one safeguard must be caught, within a thousand seeds of the profile that is named
 //! for it here. A mutant that nothing catches is a missing check, load or fault, and no bad mutant.
 //!
-//! A mutant is caught when a seed fails with it and passes without it: a seed that fails anyway proves nothing.
+//! A mutant is caught when a seed fails with it and passes without it: a seed that fails anyway proves nothing, and is said.
 
 use std::fmt;
 use std::ops::Range;
@@ -51,59 +51,51 @@ pub struct Hunt {
     pub mutant: Mutant,
     /// How many seeds it took, or how many were tried in vain.
     pub seeds: u64,
-    /// What became of it.
-    pub verdict: Verdict,
+    /// The seed that fails because of it, and what was seen there; none if it survives.
+    pub caught: Option<(u64, Violation)>,
+    /// Seeds that fail with it, and without it as well.
+    pub anyway: Vec<u64>,
     /// How long it took, on this machine.
     pub took: Duration,
 }
 
-/// What became of a mutant.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// This seed fails, and passes without the mutant.
-    Caught(u64, Violation),
-    /// No seed fails.
-    Survives,
-    /// This seed fails with the mutant, and without it as well: the fault is not the mutant's.
-    FailsAnyway(u64, Violation),
-}
-
 impl Hunt {
-    /// Runs `seeds` in worlds of `profile` without the safeguard, until one fails.
+    /// Runs `seeds` in worlds of `profile` without the safeguard, until one fails because of that.
     pub fn run(mutant: Mutant, profile: Profile, seeds: Range<u64>, threads: usize) -> Self {
         let began = Instant::now();
-        let (first, count) = (seeds.start, seeds.end - seeds.start);
         let healthy = RunOptions { profile: Some(profile), ..RunOptions::default() };
         let options = RunOptions { mutant: Some(mutant), ..healthy };
-        let (_, failures) = run_seeds(seeds, threads, options, true);
-        let (seeds, verdict) = match failures.into_iter().next() {
-            None => (count, Verdict::Survives),
-            Some(failure) => {
-                let verdict = match run_seed(failure.seed, healthy) {
-                    Ok(_) => Verdict::Caught(failure.seed, failure.violation),
-                    Err(anyway) => Verdict::FailsAnyway(failure.seed, anyway.violation),
-                };
-                (failure.seed - first + 1, verdict)
+        let (mut next, mut caught, mut anyway) = (seeds.start, None, Vec::new());
+        while next < seeds.end && caught.is_none() {
+            let (_, failures) = run_seeds(next..seeds.end, threads, options, true);
+            let Some(failure) = failures.into_iter().next() else { break };
+            next = failure.seed + 1;
+            match run_seed(failure.seed, healthy) {
+                Ok(_) => caught = Some((failure.seed, failure.violation)),
+                Err(_) => anyway.push(failure.seed),
             }
-        };
-        Hunt { mutant, seeds, verdict, took: began.elapsed() }
+        }
+        let end = if caught.is_some() { next } else { seeds.end };
+        Hunt { mutant, seeds: end - seeds.start, caught, anyway, took: began.elapsed() }
     }
 
     /// Whether the mutant was caught.
     pub fn is_caught(&self) -> bool {
-        matches!(self.verdict, Verdict::Caught(..))
+        self.caught.is_some()
     }
 }
 
 impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Hunt { mutant, seeds, verdict, took } = self;
-        write!(f, "{:<32} {seeds:>5} {:>6.1} s  ", mutant.name(), took.as_secs_f64())?;
-        match verdict {
-            Verdict::Caught(seed, violation) => write!(f, "caught by seed {seed}: {violation}"),
-            Verdict::Survives => write!(f, "SURVIVES"),
-            Verdict::FailsAnyway(seed, violation) => write!(f, "NOT JUDGED: seed {seed} fails without it: {violation}"),
+        write!(f, "{:<32} {:>5} {:>6.1} s  ", self.mutant.name(), self.seeds, self.took.as_secs_f64())?;
+        match &self.caught {
+            Some((seed, violation)) => write!(f, "caught by seed {seed}: {violation}")?,
+            None => write!(f, "SURVIVES")?,
         }
+        if !self.anyway.is_empty() {
+            write!(f, " (these seeds fail without it as well: {:?})", self.anyway)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use slimcluster_core::storage::{Phase, Recovered, Write};
 use slimcluster_core::{ClusterUuid, CommandId, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
 
 use super::amnesia::Amnesia;
-use super::campaigns::{self, Campaigns};
+use super::campaigns::Campaigns;
 use super::clusters::Clusters;
 use super::committed::CommittedLog;
 use super::confirmations::Confirmations;
@@ -285,7 +285,7 @@ impl Checkers {
             let log = stores[place].accepted_log();
             if is_new {
                 history.elections.on_leader(node, term)?;
-                campaigns::check_leader(node, term, stores[place].durable_hard_state())?;
+                history.campaigns.on_elected(node, term, stores[place].durable_hard_state(), &voters(raft))?;
                 durability::check_leader(node, term, log, &history.committed)?;
             }
             if !is_new || commit > before && log.term_at(commit) == Some(term) {

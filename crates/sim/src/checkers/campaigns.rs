@@ -1,5 +1,5 @@
-//! Campaigns: a term is opened with the promise of a quorum (thesis 9.6), a vote goes to a log that lacks nothing (R5; paper 5.4.1), and
-//! a leader's own vote is on its disk like every other (R10).
+//! Campaigns: a term is opened with the promise of a quorum (thesis 9.6), a vote goes to a log that lacks nothing (R5; paper 5.4.1), a
+//! quorum's votes of that very term elect (R1), and a leader's own vote is on its disk like every other (R10).
 //!
 //! Each is the cause of what [`super::elections`] and [`super::durability`] watch the effect of. The effect takes bad luck, the
 //! cause shows at the first election; and a term opened without need deposes a leader, which no other property forbids.
@@ -19,6 +19,8 @@ pub struct Campaigns {
     named: BTreeSet<(NodeId, Term)>,
     /// Where the log of a candidate ended when it asked for votes in this term.
     asked: BTreeMap<(NodeId, Term), LogId>,
+    /// Who said to a candidate that it has its vote in this term.
+    votes: BTreeMap<(NodeId, Term), BTreeSet<NodeId>>,
     /// The highest term that the node has opened.
     opened: BTreeMap<NodeId, Term>,
 }
@@ -60,7 +62,8 @@ impl Campaigns {
     }
 
     /// `node`, whose log ends in `own`, tells `candidate` that it has its vote in `term`.
-    pub fn on_vote(&self, node: NodeId, own: LogId, candidate: NodeId, term: Term) -> Verdict {
+    pub fn on_vote(&mut self, node: NodeId, own: LogId, candidate: NodeId, term: Term) -> Verdict {
+        self.votes.entry((candidate, term)).or_default().insert(node);
         // What it has heard from the winner since it voted is no reason against the vote.
         let Some(last) = self.asked.get(&(candidate, term)).filter(|_| own.term < term) else { return Ok(()) };
         if *last >= own {
@@ -70,15 +73,23 @@ impl Campaigns {
             format!("node {node:?} with {own} votes for {candidate:?}, whose log ends in {last}, in term {term}");
         Err(Violation::of("votes for the fuller log", detail))
     }
-}
 
-/// `node` leads `term`; its disk holds this.
-pub fn check_leader(node: NodeId, term: Term, held: HardState) -> Verdict {
-    if held == (HardState { term, vote: Some(node) }) {
-        return Ok(());
+    /// `node` leads `term`, with these voters; its disk holds this.
+    pub fn on_elected(&mut self, node: NodeId, term: Term, held: HardState, voters: &[NodeId]) -> Verdict {
+        if held != (HardState { term, vote: Some(node) }) {
+            let detail = format!("node {node:?} leads in term {term} while its disk holds {held:?}");
+            return Err(Violation::of("answers after the disk", detail));
+        }
+        let votes = self.votes.remove(&(node, term)).unwrap_or_default();
+        self.votes.retain(|(_, asked), _| *asked >= term);
+        self.asked.retain(|(_, asked), _| *asked >= term);
+        let count = voters.iter().filter(|voter| **voter == node || votes.contains(voter)).count();
+        if count * 2 > voters.len() {
+            return Ok(());
+        }
+        let detail = format!("node {node:?} leads in term {term} by {count} votes of {}", voters.len());
+        Err(Violation::of("elected by a quorum", detail))
     }
-    let detail = format!("node {node:?} leads in term {term} while its disk holds {held:?}");
-    Err(Violation::of("answers after the disk", detail))
 }
 
 #[cfg(test)]
@@ -108,7 +119,7 @@ mod tests {
         let mut campaigns = Campaigns::default();
         let id = |term, index| LogId::new(Term(term), Index(index));
         campaigns.on_asked(NODE, Term(5), id(3, 7));
-        let vote = |own| campaigns.on_vote(NodeId(2), own, NODE, Term(5));
+        let mut vote = |own| campaigns.on_vote(NodeId(2), own, NODE, Term(5));
         vote(id(3, 7)).unwrap();
         vote(id(2, 9)).unwrap();
         vote(id(5, 9)).unwrap();
@@ -117,9 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_whose_vote_is_on_no_disk_is_found() {
-        check_leader(NODE, Term(2), HardState { term: Term(2), vote: Some(NODE) }).unwrap();
-        assert!(check_leader(NODE, Term(2), HardState { term: Term(1), vote: Some(NODE) }).is_err());
-        assert!(check_leader(NODE, Term(2), HardState { term: Term(2), vote: None }).is_err());
+    fn a_leader_without_votes_and_one_whose_own_is_on_no_disk_are_found() {
+        let mut campaigns = Campaigns::default();
+        let held = |term, vote| HardState { term: Term(term), vote };
+        let mut elected = |campaigns: &mut Campaigns, held| campaigns.on_elected(NODE, Term(2), held, &VOTERS).is_ok();
+        campaigns.on_vote(NodeId(2), LogId::ZERO, NODE, Term(2)).unwrap();
+        assert!(!elected(&mut campaigns, held(1, Some(NODE))));
+        assert!(!elected(&mut campaigns, held(2, None)));
+        assert!(elected(&mut campaigns, held(2, Some(NODE))));
+        assert!(!elected(&mut Campaigns::default(), held(2, Some(NODE))), "one vote of three");
+        campaigns.on_vote(NodeId(2), LogId::ZERO, NODE, Term(1)).unwrap();
+        campaigns.on_vote(NodeId(2), LogId::ZERO, NodeId(3), Term(2)).unwrap();
+        assert!(!elected(&mut campaigns, held(2, Some(NODE))), "votes of another term, and for another");
     }
 }
