@@ -46,6 +46,8 @@
 //! is the same all through the process (an environment variable, the host's name, a compiled-in constant) is the same on all its
 //! replicas.
 //!
+//! The guide with a worked example is `docs/testing-your-state-machine.md`.
+//!
 //! Reading order: `sim` (what a user writes), `faults`, `plan` (the world of a seed), `load` (the clients), `watched` (the user's machine,
 //! observed), `journal` (what it did, compared), `replays` and `black_box` (what is judged at the end), `show` and `failure` (what is said).
 
@@ -59,6 +61,14 @@ mod replays;
 mod show;
 mod sim;
 mod watched;
+
+#[cfg(test)]
+mod tests;
+
+/// The guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/testing-your-state-machine.md")]
+mod guide {}
 
 pub use failure::Failure;
 pub use faults::{Fault, Faults};

@@ -1,0 +1,235 @@
+//! What the journal and the black box find, shown on replicas and clients that lie.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use slimcluster_core::machine::{
+    ApplyContext, Budget, CODEC_POSTCARD, Codec as _, Command, Host, Machine, MachineEntry, MachineError, Postcard,
+    SessionEntry, StateMachine, encode_reply,
+};
+use slimcluster_core::random::Random;
+use slimcluster_core::{
+    Block, Generation, GroupId, Index, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, SessionId, Term, WallTime,
+};
+
+use super::black_box;
+use super::journal::{Asked, Journal};
+use super::load::MachineLoad;
+use super::watched::SharedJournal;
+use crate::checkers::Verdict;
+use crate::network::Endpoint;
+use crate::workload::Workload as _;
+
+/// A sum; answers what it was before.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Sum(u64);
+
+impl StateMachine for Sum {
+    type Command = u64;
+    type Reply = u64;
+
+    fn apply(&mut self, _: &ApplyContext, add: u64) -> u64 {
+        self.0 += add;
+        self.0 - add
+    }
+}
+
+/// A machine that keeps the contexts it is given: only a host makes them.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<Vec<ApplyContext>>>);
+
+impl Machine for Keeper {
+    fn inline(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, cx: &ApplyContext, _: Command<'_>) -> Result<Bytes, MachineError> {
+        self.0.lock().unwrap().push(cx.again());
+        Ok(Bytes::new())
+    }
+
+    fn snapshot(&self) -> Result<Bytes, MachineError> {
+        Ok(Bytes::new())
+    }
+
+    fn restore(&self, _: Option<&[u8]>) -> Result<(), MachineError> {
+        Ok(())
+    }
+}
+
+/// The contexts of four commands, which stand at 4 to 7.
+fn contexts() -> Vec<ApplyContext> {
+    let header = |kind, first| RunHeader {
+        group: GroupId::DEFAULT,
+        kind,
+        codec: CODEC_POSTCARD,
+        command_version: 1,
+        term: Term(1),
+        first: Index(first),
+        machine: MachineId(3),
+        log_time: LogTime(0),
+        wall_time: WallTime(0),
+        chain: 0,
+    };
+    let open = SessionEntry::Open { node: NodeId(1), generation: Generation(1) };
+    let block = Block { session: SessionId(2), first_number: 1, count: 4, acked_below: 1 };
+    let keeper = Keeper::default();
+    let mut host = Host::new(NodeId(1), Generation(1));
+    host.register("sum", Box::new(keeper.clone())).unwrap();
+    host.apply(vec![
+        Run::single(header(RunKind::Session, 2), open.encode()),
+        Run::single(header(RunKind::Machine, 3), MachineEntry { name: "sum".to_owned() }.encode()),
+        Run::commands(header(RunKind::Command, 4), vec![block], [&b"1"[..]; 4]).unwrap(),
+    ]);
+    host.step(Budget { entries_max: 9, bytes_max: 999 });
+    let contexts = std::mem::take(&mut *keeper.0.lock().unwrap());
+    assert_eq!(contexts.len(), 4);
+    contexts
+}
+
+fn bytes(value: u64) -> Bytes {
+    Postcard.encode(&value).unwrap()
+}
+
+fn reply(value: u64) -> Bytes {
+    encode_reply(CODEC_POSTCARD, &value).unwrap()
+}
+
+const FIRST: Endpoint = Endpoint { place: 0, start: 1 };
+const SECOND: Endpoint = Endpoint { place: 1, start: 1 };
+
+/// A run in small: operation `n` adds 1 at `10 n`.
+struct Story {
+    journal: Journal,
+    contexts: Vec<ApplyContext>,
+}
+
+impl Story {
+    fn new(commands: u64) -> Self {
+        let mut journal = Journal::default();
+        for number in 0..commands {
+            assert_eq!(journal.begin(number, 10 * number, Asked::Command(bytes(1))), number);
+        }
+        Story { journal, contexts: contexts() }
+    }
+
+    /// `by` applies the command of `operation` at `4 + position`, answers and holds these.
+    fn applies(&mut self, by: Endpoint, position: usize, operation: u64, (told, state): (u64, u64)) -> Verdict {
+        let command = (operation, CODEC_POSTCARD, &bytes(1)[..]);
+        let cx = &self.contexts[position];
+        let state = self.journal.wants_state(cx.index()).then(|| bytes(state));
+        self.journal.on_applied::<Sum>(by, cx, command, &reply(told), state);
+        self.journal.verdict()
+    }
+
+    fn committed(&mut self, at: u64, operation: u64, index: u64, told: u64) -> Verdict {
+        self.journal.on_committed::<Sum>(at, operation, Index(index), &reply(told))
+    }
+
+    fn read(&mut self, (began, at): (u64, u64), by: Endpoint, state: u64) -> Verdict {
+        let number = self.journal.begin(9, began, Asked::Read);
+        self.journal.on_read(at, number, by, bytes(state))
+    }
+}
+
+/// Two commands, on both replicas, acknowledged and read.
+fn good() -> Story {
+    let mut story = Story::new(2);
+    for by in [FIRST, SECOND] {
+        story.applies(by, 0, 0, (0, 1)).unwrap();
+        story.applies(by, 1, 1, (1, 2)).unwrap();
+    }
+    story.committed(20, 0, 4, 0).unwrap();
+    story.committed(21, 1, 5, 1).unwrap();
+    story.read((30, 40), SECOND, 2).unwrap();
+    story
+}
+
+#[test]
+fn a_good_story_passes() {
+    let story = good();
+    story.journal.audit(FIRST).unwrap();
+    story.journal.audit(SECOND).unwrap();
+    black_box::judge::<Sum>(&story.journal).unwrap();
+}
+
+#[test]
+fn every_lie_of_a_replica_is_found() {
+    let begun = || {
+        let mut story = Story::new(3);
+        story.applies(FIRST, 0, 0, (0, 1)).unwrap();
+        story.applies(FIRST, 2, 1, (1, 2)).unwrap();
+        story
+    };
+    let found = |by, position, operation, effect| {
+        let violation = begun().applies(by, position, operation, effect).unwrap_err();
+        (violation.property, violation.detail)
+    };
+    let (property, detail) = found(SECOND, 0, 0, (7, 1));
+    let expected = "the answers differ since command number 1, at 4 of the log: 1\nn1 answered 0\nn2 answered 7";
+    assert_eq!((property, &*detail), ("equal replicas", expected));
+    let (property, detail) = found(SECOND, 0, 0, (0, 8));
+    let expected = "the states differ since command number 1, at 4 of the log: 1\n  - n1\n  + n2\n  - 1\n  + 8";
+    assert_eq!((property, &*detail), ("equal replicas", expected));
+    assert_eq!(found(SECOND, 0, 1, (0, 1)).0, "equal replicas", "another command at the same place");
+    assert_eq!(found(SECOND, 1, 2, (1, 2)).0, "equal replicas", "a command where others had none");
+    assert_eq!(found(FIRST, 3, 0, (2, 3)).0, "exactly once");
+    assert_eq!(found(FIRST, 3, 99, (2, 3)).0, "no phantom");
+}
+
+#[test]
+fn every_lie_to_a_client_is_found() {
+    let found = |verdict: Verdict| verdict.unwrap_err().property;
+    assert_eq!(found(good().committed(50, 0, 5, 0)), "exactly once", "the place of another");
+    assert_eq!(found(good().committed(50, 0, 4, 9)), "exactly once", "another answer");
+    assert_eq!(found(good().journal.on_refused(0)), "not committed");
+    assert_eq!(found(good().journal.on_refused(99)), "one outcome");
+    let mut refused = Story::new(1);
+    refused.journal.on_refused(0).unwrap();
+    assert_eq!(found(refused.applies(FIRST, 0, 0, (0, 1))), "not committed");
+
+    let mut lost = good();
+    lost.journal.on_ended(SECOND);
+    assert_eq!(found(lost.journal.audit(SECOND)), "durability");
+    assert_eq!(found(lost.read((50, 60), SECOND, 0)), "linearizability", "a replica that has applied too little");
+
+    // Operation 2 begins once the second command was acknowledged, and gets a place before it.
+    let mut early = Story::new(1);
+    early.journal.begin(1, 5, Asked::Command(bytes(1)));
+    early.applies(FIRST, 1, 1, (0, 1)).unwrap();
+    early.committed(20, 1, 5, 0).unwrap();
+    early.journal.begin(2, 30, Asked::Command(bytes(1)));
+    let mut other = early;
+    other.journal.records.clear();
+    other.applies(SECOND, 0, 2, (0, 1)).unwrap();
+    assert_eq!(found(other.committed(40, 2, 4, 0)), "linearizability");
+}
+
+#[test]
+fn what_only_clients_see_is_judged_without_the_log() {
+    let judge = |story: &Story| black_box::judge::<Sum>(&story.journal).unwrap_err();
+    // The replica has applied everything, and shows an older state.
+    let mut stale = good();
+    stale.read((50, 60), FIRST, 1).unwrap();
+    let violation = judge(&stale);
+    assert_eq!(violation.property, "linearizability");
+    assert!(violation.detail.contains("read -> 1   <- fits nowhere"), "{}", violation.detail);
+
+    let mut phantom = good();
+    phantom.read((50, 60), FIRST, 3).unwrap();
+    assert!(judge(&phantom).detail.contains("the state is then 2"));
+}
+
+#[test]
+fn a_run_without_commands_is_no_test() {
+    let mut load = MachineLoad::<Sum> {
+        draw: Arc::new(|_| 1),
+        always: Arc::default(),
+        eventually: Arc::default(),
+        journal: SharedJournal::default(),
+        rng: Random::new(1),
+        replicas: BTreeMap::new(),
+    };
+    assert_eq!(load.finish().unwrap_err().property, "a load");
+}
