@@ -165,7 +165,6 @@ impl Journal {
     ) -> Verdict {
         let position = self.position(index);
         let Some(operation) = self.operation(number) else { return Err(unasked(number)) };
-        let floor = operation.floor;
         if operation.position.is_none() || operation.position != position {
             let detail = format!("operation {number} is said to be applied at {index}, where it is not");
             return Err(Violation::of("exactly once", detail));
@@ -179,7 +178,9 @@ impl Journal {
             return Err(Violation::of("exactly once", detail));
         }
         self.acknowledged = self.acknowledged.max(index);
-        self.on_seen(number, floor.next(), index)
+        // Its own place is after whatever was acknowledged before it began: no command is applied before it is submitted.
+        self.floor = self.floor.max(index);
+        Ok(())
     }
 
     /// A replica that has applied everything up to some command was read; its state is `state`.
@@ -189,17 +190,11 @@ impl Journal {
         operation.ended = Some(Ended::Answered { at, answer: state });
         let floor = operation.floor;
         self.reads += 1;
-        self.on_seen(number, floor, applied)
-    }
-
-    /// What began after something was acknowledged or read comes after it.
-    fn on_seen(&mut self, number: u64, least: Index, seen: Index) -> Verdict {
-        if seen < least {
-            let detail =
-                format!("operation {number} took effect at {seen}, and began when {least} was the least possible");
+        if applied < floor {
+            let detail = format!("{} was read at {applied}, and {floor} had been seen before the read began", name(by));
             return Err(Violation::of("linearizability", detail));
         }
-        self.floor = self.floor.max(seen);
+        self.floor = self.floor.max(applied);
         Ok(())
     }
 
