@@ -23,6 +23,10 @@ impl World {
         if !idle || !matches!(self.phase, Phase::Faults | Phase::Majority | Phase::Healed) {
             return;
         }
+        if self.phase == Phase::Majority && !self.cut_from_leader.is_empty() {
+            self.after(RETRY, Event::Client(client));
+            return;
+        }
         if self.resubmit(client) {
             return;
         }

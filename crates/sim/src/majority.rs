@@ -1,11 +1,13 @@
 //! The liveness phase, first half: which nodes are the healthy majority, and how the others are broken for good.
 
+use slimcluster_core::NodeId;
 use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
 use crate::budget::Standing;
 use crate::checkers::Verdict;
 use crate::checkers::stability::Stability;
+use crate::checkers::storage::Store;
 use crate::faults::Undo;
 use crate::phases::Phase;
 use crate::streams::{Concern, stream};
@@ -25,6 +27,7 @@ impl World {
         };
         self.enter(Phase::Majority);
         self.stability = Stability::default();
+        self.cut_from_leader.clear();
         self.heal_network();
         for place in (0..self.swarm.nodes).filter(|place| is_core[*place]) {
             self.heal_place(place)?;
@@ -83,6 +86,7 @@ impl World {
                 let some: Vec<usize> = core.into_iter().filter(|_| rng.chance(1, 2)).collect();
                 self.set_cuts(&[out(&some), into(&some)].concat(), true);
             }
+            Breakage::CutFromLeader => self.cut_from_leader.push((place, rng.chance(1, 2))),
             Breakage::Flapping => {
                 let directions = [out(&core), into(&core)].concat();
                 self.on_undo(Undo::Flap(directions, FLAPS, rng.fork(0), Phase::Majority))?;
@@ -102,5 +106,14 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The majority has settled on a leader: who is to lose it does.
+    pub(crate) fn cut_from_leader(&mut self, leader: NodeId) {
+        let leads = |store: &Store| store.node() == Some(leader);
+        let Some(leader) = self.checkers.stores.iter().position(leads) else { return };
+        for (place, both_ways) in self.cut_from_leader.clone() {
+            self.set_cuts(&[(leader, place), (place, leader)][..1 + usize::from(both_ways)], true);
+        }
     }
 }

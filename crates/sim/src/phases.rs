@@ -154,6 +154,7 @@ impl World {
             && views.iter().any(|(viewer, _)| viewer == leader)
         {
             self.stability.settle(*leader, *term);
+            self.cut_from_leader(*leader);
         }
         views.into_iter().try_for_each(|(viewer, view)| self.stability.on_view(viewer, view))
     }

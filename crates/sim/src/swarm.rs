@@ -363,7 +363,12 @@ fn draw_codecs(rng: &mut Random, nodes: usize) -> Vec<Codec> {
 fn draw_broken(rng: &mut Random, nodes: usize) -> Vec<Breakage> {
     let minority = (nodes - 1) / 2;
     let count = if rng.chance(3, 4) { minority } else { rng.below(minority as u64 + 1) as usize };
-    (0..count).filter_map(|_| rng.pick(Breakage::ALL).copied()).collect()
+    let breakage = |rng: &mut Random| {
+        // Only this one shows that a follower in contact with its leader stands by it.
+        let contact = rng.chance(1, 6).then_some(Breakage::CutFromLeader);
+        contact.or_else(|| rng.pick(Breakage::ALL).copied())
+    };
+    (0..count).filter_map(|_| breakage(rng)).collect()
 }
 
 fn draw_network(rng: &mut Random) -> NetworkFaults {

@@ -62,6 +62,9 @@ pub enum Breakage {
     CutOff,
     /// It cannot talk to some of the others.
     CutFromSome,
+    /// It does not hear the leader that the others have settled on, or neither of the two the other; it talks to all the rest. No
+    /// client writes meanwhile, so its log is as good as theirs and only their contact with the leader speaks against it.
+    CutFromLeader,
     /// It loses and finds the others several times a second.
     Flapping,
     /// Its process stands still.
@@ -85,6 +88,7 @@ impl Breakage {
         Breakage::Mute,
         Breakage::CutOff,
         Breakage::CutFromSome,
+        Breakage::CutFromLeader,
         Breakage::Flapping,
         Breakage::Frozen,
         Breakage::SlowDisk,

@@ -169,6 +169,8 @@ pub struct World {
     /// When that phase ends.
     pub(crate) majority_until: u64,
     pub(crate) stability: Stability,
+    /// Who loses the leader once the majority has settled, and whether the leader loses it too.
+    pub(crate) cut_from_leader: Vec<(usize, bool)>,
     pub(crate) workload: Box<dyn Workload>,
     pub(crate) budget: Budget,
     schedule: Schedule<Event>,
@@ -224,6 +226,7 @@ impl World {
             is_core: vec![true; swarm.nodes],
             majority_until: 0,
             stability: Stability::default(),
+            cut_from_leader: Vec::new(),
             workload,
             budget: Budget::new(swarm.nodes, swarm.destroyed_max),
             schedule: Schedule::default(),
