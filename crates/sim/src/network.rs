@@ -245,6 +245,15 @@ impl Network {
         true
     }
 
+    /// Whether a connection that `from` dialled to `to` stands at both ends.
+    pub fn is_linked(&self, from: usize, to: usize) -> bool {
+        let stands = |ends: &[End]| match ends {
+            [a, b] => a.open && b.open && (a.endpoint.place, b.endpoint.place) == (from, to),
+            _ => false,
+        };
+        self.connections.values().any(|connection| connection.established && stands(&connection.ends))
+    }
+
     /// Whether a cut is in force between two places, in one direction or both.
     pub fn is_cut_between(&self, a: usize, b: usize) -> bool {
         self.is_cut(a, b) || self.is_cut(b, a)

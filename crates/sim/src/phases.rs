@@ -125,7 +125,13 @@ impl World {
         let is_core = self.is_core.clone();
         if self.stats.majority_after == 0 {
             let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
-            match liveness::missing(&processes, &is_core, &self.fresh, |a, b| self.network.is_cut_between(a, b)) {
+            match liveness::missing(
+                &processes,
+                &is_core,
+                &self.fresh,
+                |a, b| self.network.is_cut_between(a, b),
+                |a, b| self.network.is_linked(a, b),
+            ) {
                 None => {
                     self.stats.majority_after = self.now - self.phase_began;
                     self.majority_until = self.now + STABLE_FOR;

@@ -1,5 +1,5 @@
-//! A healthy majority works (L1): whatever is broken for good elsewhere, it has a leader, and a fresh write commits through each of
-//! its nodes.
+//! A healthy majority works (L1): whatever is broken for good elsewhere, it has a leader, a fresh write commits through each of its
+//! nodes, and each is linked with the leader both ways, so that nobody else is needed for a quorum.
 //!
 //! One case is excepted, by the nature of Raft: a leader outside the majority that reaches a quorum, but not all of the majority,
 //! keeps its lead, and those that it does not reach have no leader.
@@ -24,12 +24,13 @@ const LINKS: u64 = 5_000_000;
 pub const WORKS_WITHIN: u64 = (LINKS + ELECTIONS) * SLOWEST_CLOCK.1 / SLOWEST_CLOCK.0;
 
 /// Why the majority does not work yet; none when it does. `fresh[place]`: a write that began since it is healthy was acknowledged
-/// there. `is_cut(a, b)`: nothing gets from one of the two places to the other.
+/// there. `is_cut(a, b)`: nothing gets from one of the two places to the other; `is_linked(a, b)`: a connection stands that `a` dialled.
 pub fn missing(
     processes: &[Option<&Process>],
     is_core: &[bool],
     fresh: &[bool],
     is_cut: impl Fn(usize, usize) -> bool,
+    is_linked: impl Fn(usize, usize) -> bool,
 ) -> Option<String> {
     let leads = |process: &&Process| process.node.raft().is_some_and(|raft| raft.role() == Role::Leader);
     let leaders = processes.iter().flatten().copied().filter(leads);
@@ -49,6 +50,11 @@ pub fn missing(
         }
         if fresh.get(place) != Some(&true) {
             return Some(format!("no fresh write went through {name}"));
+        }
+        if let Some(leader) = leader.filter(|leader| *leader != place && is_core.get(*leader) == Some(&true))
+            && !(is_linked(place, leader) && is_linked(leader, place))
+        {
+            return Some(format!("{name} and the leader n{} are not linked both ways", leader + 1));
         }
     }
     None
