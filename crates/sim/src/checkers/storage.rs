@@ -79,7 +79,8 @@ struct State {
 impl State {
     fn found(&mut self, identity: &Identity) {
         let formed = |identity: &Identity| matches!(identity.phase, Phase::Formed { .. });
-        if formed(identity) && !self.identity.as_ref().is_some_and(formed) {
+        if formed(identity) != self.identity.as_ref().is_some_and(formed) {
+            // Founded; or given up with the set that never became a cluster (rule 24).
             self.log = ShadowLog::founded(&identity.phase);
         }
         self.identity = Some(identity.clone());
