@@ -125,13 +125,10 @@ impl World {
         let is_core = self.is_core.clone();
         if self.stats.majority_after == 0 {
             let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
-            match liveness::missing(
-                &processes,
-                &is_core,
-                &self.fresh,
-                |a, b| self.network.is_cut_between(a, b),
-                |a, b| self.network.is_linked(a, b),
-            ) {
+            let is_slow: Vec<bool> = self.places.iter().map(|place| place.trouble.is_slow(self.now)).collect();
+            let (is_core, fresh) = (&is_core[..], &self.fresh[..]);
+            let majority = liveness::Majority { is_core, fresh, is_slow: &is_slow, network: &self.network };
+            match liveness::missing(&processes, &majority) {
                 None => {
                     self.stats.majority_after = self.now - self.phase_began;
                     self.majority_until = self.now + STABLE_FOR;
@@ -139,7 +136,7 @@ impl World {
                 Some(missing) if self.now > self.phase_began + liveness::WORKS_WITHIN => {
                     return Err(Violation::of("liveness of a majority", missing));
                 }
-                Some(_) => self.ask_for_fresh_writes(&is_core),
+                Some(_) => self.ask_for_fresh_writes(is_core),
             }
         }
         self.check_leader(&is_core)?;

@@ -28,6 +28,15 @@ pub struct Trouble {
     pub is_held_down: bool,
 }
 
+impl Trouble {
+    /// Whether disk, processor or apply are slow at `now`.
+    pub fn is_slow(&self, now: u64) -> bool {
+        [self.slow_until, self.slow_disk_until, self.stuck_disk_until, self.slow_apply_until]
+            .iter()
+            .any(|until| *until > now)
+    }
+}
+
 /// A crash that waits for its moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedCrash {

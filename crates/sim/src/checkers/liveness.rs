@@ -1,13 +1,15 @@
 //! A healthy majority works (L1): whatever is broken for good elsewhere, it has a leader, a fresh write commits through each of its
 //! nodes, and each is linked with the leader both ways, so that nobody else is needed for a quorum.
 //!
-//! One case is excepted, by the nature of Raft: a leader outside the majority that reaches a quorum, but not all of the majority,
-//! keeps its lead, and those that it does not reach have no leader.
+//! Two cases are excepted, both of a leader outside the majority. One that reaches a quorum, but not all of the majority, keeps its
+//! lead, by the nature of Raft, and those that it does not reach have no leader. And a slow one keeps its lead as long as it
+//! sends heartbeats (stepping down for slowness is rule 29 and to come): then a write through one of the nodes is enough.
 
 use slimcluster_core::node::io::Stage;
 
 use slimcluster_core::raft::Role;
 
+use crate::network::Network;
 use crate::process::Process;
 
 /// The longest election timeout of the nodes, in microseconds of their own clocks.
@@ -23,21 +25,31 @@ const LINKS: u64 = 5_000_000;
 /// A majority that is healthy and connected works within this time, in virtual microseconds.
 pub const WORKS_WITHIN: u64 = (LINKS + ELECTIONS) * SLOWEST_CLOCK.1 / SLOWEST_CLOCK.0;
 
-/// Why the majority does not work yet; none when it does. `fresh[place]`: a write that began since it is healthy was acknowledged
-/// there. `is_cut(a, b)`: nothing gets from one of the two places to the other; `is_linked(a, b)`: a connection stands that `a` dialled.
-pub fn missing(
-    processes: &[Option<&Process>],
-    is_core: &[bool],
-    fresh: &[bool],
-    is_cut: impl Fn(usize, usize) -> bool,
-    is_linked: impl Fn(usize, usize) -> bool,
-) -> Option<String> {
+/// What is known of a majority, by place.
+pub struct Majority<'a> {
+    /// Who belongs to it.
+    pub is_core: &'a [bool],
+    /// A write that began since it is healthy was acknowledged there.
+    pub fresh: &'a [bool],
+    /// The disk or the processor there is slow.
+    pub is_slow: &'a [bool],
+    /// Who reaches whom.
+    pub network: &'a Network,
+}
+
+/// Why the majority does not work yet; none when it does.
+pub fn missing(processes: &[Option<&Process>], majority: &Majority<'_>) -> Option<String> {
+    let Majority { is_core, fresh, is_slow, network } = *majority;
     let leads = |process: &&Process| process.node.raft().is_some_and(|raft| raft.role() == Role::Leader);
     let leaders = processes.iter().flatten().copied().filter(leads);
     let leader = leaders.max_by_key(|process| process.node.status().term).map(|process| process.endpoint.place);
     let core: Vec<usize> = (0..processes.len()).filter(|place| is_core.get(*place) == Some(&true)).collect();
-    let unreached = |place: usize| leader.is_some_and(|leader| is_cut(leader, place));
+    let unreached = |place: usize| leader.is_some_and(|leader| network.is_cut_between(leader, place));
     let reaches_some = core.iter().any(|place| !unreached(*place));
+    let is_slow = leader.is_some_and(|leader| is_slow[leader]);
+    if is_slow && core.iter().any(|place| fresh[*place]) {
+        return None;
+    }
     for place in core {
         if reaches_some && unreached(place) {
             continue;
@@ -48,11 +60,11 @@ pub fn missing(
         if status.stage != Stage::Working || status.leader.is_none() {
             return Some(format!("{name} is not working: {:?}, leader {:?}", status.stage, status.leader));
         }
-        if fresh.get(place) != Some(&true) {
+        if !fresh[place] {
             return Some(format!("no fresh write went through {name}"));
         }
-        if let Some(leader) = leader.filter(|leader| *leader != place && is_core.get(*leader) == Some(&true))
-            && !(is_linked(place, leader) && is_linked(leader, place))
+        if let Some(leader) = leader.filter(|leader| *leader != place && is_core[*leader])
+            && !(network.is_linked(place, leader) && network.is_linked(leader, place))
         {
             return Some(format!("{name} and the leader n{} are not linked both ways", leader + 1));
         }
