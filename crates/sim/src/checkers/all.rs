@@ -10,7 +10,7 @@ use slimcluster_core::storage::{Phase, Recovered, Write};
 use slimcluster_core::{ClusterUuid, CommandId, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
 
 use super::amnesia::Amnesia;
-use super::campaigns::Campaigns;
+use super::campaigns::{Campaigns, Gate};
 use super::clusters::Clusters;
 use super::committed::CommittedLog;
 use super::confirmations::Confirmations;
@@ -57,6 +57,7 @@ struct Seen {
     /// It leads this term, as of its last step.
     leads: Option<Term>,
     leads_since: u64,
+    gate: Gate,
     commit: Index,
     effects: Effects,
     /// Its state machine may fail where others do not.
@@ -159,6 +160,9 @@ impl Checkers {
             clusters::check_run(before, run)?;
             end = Some((run.last_id(), run.chain_end()));
         }
+        if write.hard_state.is_some() {
+            self.seen[place].gate.on_hard_state();
+        }
         if !write.runs.is_empty() {
             self.on_runs(place, &write.runs)?;
         }
@@ -208,6 +212,7 @@ impl Checkers {
         answers::check(message, peer.map(|(_, node)| node), store)?;
         let PeerMessage::Raft { message, .. } = message else { return Ok(()) };
         self.monotonic.on_stated(node, message.term())?;
+        let own = self.seen[place].gate.on_said(store.accepted_log().last().0);
         let is_formed = store.durable_identity().is_some_and(|own| matches!(own.phase, Phase::Formed { .. }));
         match message {
             Message::RequestVoteResponse(response) if response.granted => {
@@ -250,7 +255,7 @@ impl Checkers {
             }
             Message::PreVoteResponse(response) => {
                 if let (true, Some((_, asker))) = (response.granted, peer) {
-                    self.history(place)?.0.campaigns.on_promise(node, asker, response.asked);
+                    self.history(place)?.0.campaigns.on_promise((node, own), asker, response.asked)?;
                 }
                 Ok(())
             }
@@ -260,7 +265,11 @@ impl Checkers {
                 }
                 Ok(())
             }
-            Message::PreVote(_) | Message::RequestVoteResponse(_) => Ok(()),
+            Message::PreVote(wish) => {
+                self.history(place)?.0.campaigns.on_wish(node, wish.term, wish.last);
+                Ok(())
+            }
+            Message::RequestVoteResponse(_) => Ok(()),
         }
     }
 
@@ -277,6 +286,7 @@ impl Checkers {
         if is_new {
             self.seen[place].leads_since = self.now;
         }
+        self.seen[place].gate.on_step(self.stores[place].accepted_log().last().0);
         if raft.role() != Role::Follower && position.hard_state.vote == Some(node) {
             self.history(place)?.0.campaigns.on_opened(node, term, &voters(raft))?;
         }

@@ -19,6 +19,8 @@ pub struct Campaigns {
     named: BTreeSet<(NodeId, Term)>,
     /// Where the log of a candidate ended when it asked for votes in this term.
     asked: BTreeMap<(NodeId, Term), LogId>,
+    /// Where the log of a node ended at most when it asked for promises in this term.
+    wished: BTreeMap<(NodeId, Term), LogId>,
     /// Who said to a candidate that it has its vote in this term.
     votes: BTreeMap<(NodeId, Term), BTreeSet<NodeId>>,
     /// The highest term that the node has opened.
@@ -26,9 +28,22 @@ pub struct Campaigns {
 }
 
 impl Campaigns {
-    /// `node` promises a vote to `asker`, which stands in the term `asked`.
-    pub fn on_promise(&mut self, node: NodeId, asker: NodeId, asked: Term) {
+    /// `asker`, which stands in `term` with a log that ends in `last`, asks who would vote for it in the next.
+    pub fn on_wish(&mut self, asker: NodeId, term: Term, last: LogId) {
+        let highest = self.wished.entry((asker, term)).or_insert(last);
+        *highest = last.max(*highest);
+    }
+
+    /// `node` promises a vote to `asker`, which stands in the term `asked`. When it decided so its log ended in `own`, or beyond.
+    pub fn on_promise(&mut self, (node, own): (NodeId, Option<LogId>), asker: NodeId, asked: Term) -> Verdict {
         self.promises.entry((asker, asked)).or_default().insert(node);
+        match (self.wished.get(&(asker, asked)), own) {
+            (Some(last), Some(own)) if *last < own => {
+                let detail = format!("node {node:?} with {own} would vote for {asker:?}, whose log ends in {last}");
+                Err(Violation::of("votes for the fuller log", detail))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The leader of `term` resigns and names its successor.
@@ -50,6 +65,7 @@ impl Campaigns {
         let before = Term(term.0.saturating_sub(1));
         let promised = self.promises.remove(&(node, before)).unwrap_or_default();
         self.promises.retain(|(asker, asked), _| *asker != node || *asked > before);
+        self.wished.retain(|(asker, asked), _| *asker != node || *asked > before);
         if self.named.remove(&(node, before)) {
             return Ok(());
         }
@@ -92,6 +108,36 @@ impl Campaigns {
     }
 }
 
+/// What is known of a node's gate (rules 8, 9): whether what it says now was decided in its present step, and the log that it had then.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// Where its log ended after its last step.
+    last: LogId,
+    /// In this step it changed term or vote: what it says was decided before, and what it decides now waits for the disk.
+    is_closing: bool,
+    /// It has said something since it last changed term or vote, so nothing waits any more.
+    is_open: bool,
+    has_spoken: bool,
+}
+
+impl Gate {
+    /// The node wants another term or vote on its disk.
+    pub fn on_hard_state(&mut self) {
+        (self.is_closing, self.is_open, self.has_spoken) = (true, false, false);
+    }
+
+    /// The node says something. Returns where its log ended at least when it decided to, if that is known; its log ends in `now`.
+    pub fn on_said(&mut self, now: LogId) -> Option<LogId> {
+        self.has_spoken |= !self.is_closing;
+        self.is_open.then(|| self.last.min(now))
+    }
+
+    /// The step ends, and the log in `last`.
+    pub fn on_step(&mut self, last: LogId) {
+        (self.last, self.is_closing, self.is_open) = (last, false, self.has_spoken);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use slimcluster_core::Index;
@@ -105,7 +151,7 @@ mod tests {
     fn a_term_opened_without_promises_is_found() {
         let mut campaigns = Campaigns::default();
         assert!(campaigns.on_opened(NODE, Term(2), &VOTERS).is_err(), "nobody promised");
-        campaigns.on_promise(NodeId(2), NODE, Term(2));
+        campaigns.on_promise((NodeId(2), None), NODE, Term(2)).unwrap();
         campaigns.on_opened(NODE, Term(3), &VOTERS).unwrap();
         campaigns.on_opened(NODE, Term(3), &VOTERS).unwrap();
         assert!(campaigns.on_opened(NODE, Term(4), &VOTERS).is_err(), "the promise was for the term before");
@@ -128,10 +174,37 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_to_a_log_that_lacks_something_is_found() {
+        let mut campaigns = Campaigns::default();
+        let id = |term, index| LogId::new(Term(term), Index(index));
+        campaigns.on_wish(NODE, Term(5), id(3, 7));
+        let mut promise = |own| campaigns.on_promise((NodeId(2), own), NODE, Term(5));
+        promise(Some(id(3, 7))).unwrap();
+        promise(None).unwrap();
+        assert!(promise(Some(id(3, 8))).is_err());
+    }
+
+    #[test]
+    fn a_gate_is_open_when_something_was_said_since_the_disk_holds_term_and_vote() {
+        let mut gate = Gate::default();
+        let id = |index| LogId::new(Term(1), Index(index));
+        gate.on_step(id(7));
+        assert_eq!(gate.on_said(id(8)), None, "it may have been decided long ago");
+        gate.on_step(id(8));
+        assert_eq!(gate.on_said(id(9)), Some(id(8)));
+        gate.on_hard_state();
+        assert_eq!(gate.on_said(id(9)), None, "decided before term and vote changed");
+        gate.on_step(id(9));
+        assert_eq!(gate.on_said(id(9)), None, "what waited leaves together");
+        gate.on_step(id(9));
+        assert_eq!(gate.on_said(id(6)), Some(id(6)), "cut off meanwhile");
+    }
+
+    #[test]
     fn a_leader_without_votes_and_one_whose_own_is_on_no_disk_are_found() {
         let mut campaigns = Campaigns::default();
         let held = |term, vote| HardState { term: Term(term), vote };
-        let mut elected = |campaigns: &mut Campaigns, held| campaigns.on_elected(NODE, Term(2), held, &VOTERS).is_ok();
+        let elected = |campaigns: &mut Campaigns, held| campaigns.on_elected(NODE, Term(2), held, &VOTERS).is_ok();
         campaigns.on_vote(NodeId(2), LogId::ZERO, NODE, Term(2)).unwrap();
         assert!(!elected(&mut campaigns, held(1, Some(NODE))));
         assert!(!elected(&mut campaigns, held(2, None)));
