@@ -19,5 +19,5 @@ mod shrunk;
 mod trials;
 
 pub use passes::shrink;
-pub use shrunk::Shrunk;
+pub use shrunk::{SEEDS_COUNTED, Shrunk};
 pub use trials::Budget;

@@ -7,6 +7,9 @@ use crate::run::run_workload;
 use crate::workload::Workload;
 use crate::world::RunOptions;
 
+/// Under so many other seeds the small plan is tried, to see how much hangs on its own.
+pub const SEEDS_COUNTED: u64 = 16;
+
 /// A failing plan, made small.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
@@ -14,6 +17,9 @@ pub struct Shrunk {
     pub failure: Failure,
     /// The seed that it came from.
     pub found_by: u64,
+    /// With how many of [`SEEDS_COUNTED`] other seeds the small plan fails as well: a plan that fails with none hangs on a coincidence
+    /// of this version of the simulator, and will not guard another.
+    pub fails_with: usize,
     /// Runs that it took.
     pub runs: usize,
     /// Whether nothing smaller was left to try; else the budget ended first.
@@ -32,7 +38,8 @@ impl Shrunk {
             // What failed and does not fail again is the worse news: the original says so.
             Ok(_) => original.clone(),
         };
-        Shrunk { failure, found_by: original.seed, runs: trials.runs, complete: !trials.spent() }
+        let fails_with = trials.count(SEEDS_COUNTED);
+        Shrunk { failure, fails_with, found_by: original.seed, runs: trials.runs, complete: !trials.spent() }
     }
 
     /// The small plan.
@@ -49,6 +56,7 @@ impl Shrunk {
             comment += &format!(" with the mutant {mutant}");
         }
         comment += if self.complete { ".\n" } else { "; not as small as it could be, the time was up.\n" };
+        comment += &format!("It fails with {} of the seeds 1 to {SEEDS_COUNTED}.\n", self.fails_with);
         comment += &self.failure.replay();
         self.failure.plan.to_text(&comment)
     }

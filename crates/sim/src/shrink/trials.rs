@@ -102,6 +102,18 @@ impl<'a> Trials<'a> {
         None
     }
 
+    /// With how many of the seeds `1..=seeds` the best plan fails.
+    pub(super) fn count(&self, seeds: u64) -> usize {
+        let plans: Vec<Plan> = (1..=seeds).map(|seed| Plan { seed, ..self.best.clone() }).collect();
+        let parts = plans.chunks(plans.len().div_ceil(self.threads).max(1));
+        std::thread::scope(|scope| {
+            let running: Vec<_> = parts
+                .map(|part| scope.spawn(|| part.iter().filter(|plan| self.fails_at(plan).is_some()).count()))
+                .collect();
+            running.into_iter().filter_map(|part| part.join().ok()).sum()
+        })
+    }
+
     /// When `plan` breaks the property, if it does.
     fn fails_at(&self, plan: &Plan) -> Option<u64> {
         let until = self.fails_at.max(plan.swarm.faults_for) + PATIENCE;
