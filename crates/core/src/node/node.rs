@@ -305,7 +305,8 @@ impl Node {
             bootstrap.handle(now, bootstrap::Input::Timeout);
         }
         if let Some(roster) = &mut self.roster {
-            roster.handle_timeout(now);
+            let links = &self.links;
+            roster.handle_timeout(now, |id| links.is_up(id) || links.proven(id).is_some());
         }
         self.links.handle_timeout(now);
         self.proposals.handle_timeout(now);
