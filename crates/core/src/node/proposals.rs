@@ -413,6 +413,10 @@ impl Proposals {
 
     /// Judges deadlines. `leader` is whether there is one to send to.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.paused_until <= now {
+            // Over, and no deadline any more, also while the next look at the commands is some time away.
+            self.paused_until = Instant::ZERO;
+        }
         if now < self.checked_at + Duration::from_millis(20) {
             return; // Deadlines are seconds away: looking at each command 50 times a second is enough.
         }
