@@ -21,7 +21,7 @@ pub const TARGETS: &[Target] = &[
     // A little beyond the longest datagram, so that the limit is met.
     target("gossip_datagram", 1_600, gossip::datagram),
     target("announcement", 128, gossip::announcement),
-    target("link_frames", 4_096, frames::assembler),
+    target("link_frames", 8_192, frames::assembler),
     target("handshake", 16 << 10, peer::handshake),
     target("bootstrap_message", 4_096, peer::bootstrap),
     target("raft_message", 4_096, peer::raft),

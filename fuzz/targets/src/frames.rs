@@ -1,39 +1,44 @@
 //! Frames of a link, put together to messages.
 
 use bytes::Bytes;
-use slimcluster_core::wire::{Assembled, Assembler, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
+use slimcluster_core::wire::{Assembled, Assembler, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 use crate::draw::Draw;
 use crate::{allocations, seal};
 
-/// Frames as they may arrive on one link, in turn: each is a piece of the input, as it stands, sealed, or repeated.
+/// Frames as they may arrive on one link, in turn. The first byte says whether its peer is proven; then each frame is a piece of the input, as it
+/// stands or sealed, once or up to a few thousand times.
 pub fn assembler(bytes: &[u8]) {
     let mut draw = Draw::new(bytes);
-    let (mut assembler, mut model) = (Assembler::default(), Model::default());
-    // The buffer of an unfinished message grows by doubling, and both buffers exist while it does.
-    let held_max = 4 * (MESSAGE_BYTES_MAX + FRAME_BYTES_MAX);
-    allocations::within(held_max, "the frames of one link", || {
-        while !draw.is_empty() {
-            let (how, piece) = (draw.u8(), draw.piece());
-            let sealed = if how & 1 == 1 { seal::link_frame(piece) } else { None };
-            let frame = Bytes::from(sealed.unwrap_or_else(|| piece.to_vec()));
-            // Repetition makes long messages out of short inputs.
-            for _ in 0..=(how >> 4) {
-                let done = assembler.push(&frame);
-                assert_eq!(done.clone().ok(), model.push(&frame), "{done:?} for {frame:?}");
-                if done.is_err() {
-                    return;
-                }
+    let (mut assembler, message_bytes_max) = match draw.bool() {
+        true => (Assembler::default(), MESSAGE_BYTES_MAX),
+        false => (Assembler::unproven(), HANDSHAKE_BYTES_MAX),
+    };
+    let mut model = Model { message_bytes_max, ..Model::default() };
+    while !draw.is_empty() {
+        let (how, piece) = (draw.u8(), draw.piece());
+        let sealed = if how & 1 == 1 { seal::link_frame(piece) } else { None };
+        let frame = Bytes::from(sealed.unwrap_or_else(|| piece.to_vec()));
+        // Repetition makes long messages out of short inputs.
+        for _ in 0..1 << (how >> 4).min(12) {
+            // The buffer of an unfinished message grows by doubling, and both buffers exist while it does.
+            let held_max = 3 * message_bytes_max;
+            let done = allocations::within(held_max, "taking a frame", || assembler.push(&frame));
+            assert_eq!(done.clone().ok(), model.push(&frame), "{done:?} for {frame:?}");
+            if done.is_err() {
+                return;
             }
         }
-    });
+    }
 }
 
 /// The same by another way: parts are kept as they come and judged at the end. None where the link must be closed.
 #[derive(Default)]
 struct Model {
     parts: Vec<Bytes>,
+    bytes: usize,
     codec: u8,
+    message_bytes_max: usize,
 }
 
 impl Model {
@@ -49,16 +54,18 @@ impl Model {
         }
         let (is_first, is_last, part) = (frame[3] & 1 != 0, frame[3] & 2 != 0, frame.slice(8..));
         if is_first && is_last {
-            return message(frame[1], &part).map(Some);
+            // It may pass between the parts of another.
+            return message(frame[1], &part).filter(|_| part.len() <= self.message_bytes_max).map(Some);
         }
         if is_first != self.parts.is_empty() {
             return None;
         }
         if is_first {
-            self.codec = frame[1];
+            (self.codec, self.bytes) = (frame[1], 0);
         }
+        self.bytes += part.len();
         self.parts.push(part);
-        if self.parts.iter().map(Bytes::len).sum::<usize>() > MESSAGE_BYTES_MAX {
+        if self.bytes > self.message_bytes_max {
             return None;
         }
         if !is_last {

@@ -34,14 +34,40 @@ pub fn all() -> Vec<Seed> {
         seeds.push(Seed { target, name, bytes });
     }
     for (name, bytes) in vectors(PEER_MESSAGES) {
-        // How it is sent: as it stands, then its bytes as a piece.
-        let frame = [&[0][..], &piece(&bytes)].concat();
+        // On a proven link; as it stands; its bytes as a piece.
+        let frame = [&[1, 0][..], &piece(&bytes)].concat();
         seeds.push(Seed { target: "link_frames", name: name.clone(), bytes: frame });
         seeds.extend(peer_message(&name, &bytes).into_iter().flatten());
     }
+    seeds.extend(long_messages());
     seeds.extend(entries());
     seeds.extend(hosts_and_stores());
     seeds
+}
+
+/// Messages of many parts, up to the limit of a link whose peer is not proven and of one whose peer is, and a little beyond.
+fn long_messages() -> impl Iterator<Item = Seed> {
+    const REPEATED: u8 = 12 << 4;
+    const SEALED: u8 = 1;
+    const FIRST: u8 = 1;
+    const LAST: u8 = 2;
+    let frame = |how: u8, flags: u8, bytes: usize| {
+        let frame = [&[1, 1, 0, flags, 0, 0, 0, 0][..], &vec![0; bytes]].concat();
+        [&[SEALED | how][..], &piece(&frame)].concat()
+    };
+    // 4,096 parts of 1,023 bytes, and what is missing to 4 MiB; the first part holds the head's length.
+    let long =
+        |last: usize| [&[1][..], &frame(0, FIRST, 96), &frame(REPEATED, 0, 1_023), &frame(0, LAST, last)].concat();
+    let short = |last: usize| [&[0][..], &frame(0, FIRST, 384), &frame(4 << 4, 0, 999), &frame(0, LAST, last)].concat();
+    [
+        ("longest", long(4_000)),
+        ("too long", long(4_001)),
+        ("longest unproven", short(16)),
+        ("too long unproven", short(17)),
+        ("overtaken", [&[1][..], &frame(0, FIRST, 10), &frame(0, FIRST | LAST, 4), &frame(0, LAST, 10)].concat()),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| Seed { target: "link_frames", name: name.to_owned(), bytes })
 }
 
 /// Name and bytes of each line, the encoding part of the name.
