@@ -72,8 +72,8 @@ fn encode(file: &IdentityFile) -> Vec<u8> {
 
 fn decode(body: &[u8]) -> Option<IdentityFile> {
     let record = IdentityRecord::decode(body).ok()?;
-    // A number that no writer reaches would overflow at the next start.
-    if record.generation > COUNTER_MAX {
+    // No writer reaches the bound: this start gets the next number, and peers must still take it.
+    if record.generation >= COUNTER_MAX {
         return None;
     }
     let phase = record.phase?;

@@ -14,7 +14,8 @@
 //!
 //! Reading order: [`catalogue`] (all targets by name), [`allocations`], [`draw`] (structure out of bytes), [`seal`]; then the targets:
 //! what comes over the network ([`gossip`], [`frames`], [`peer`]), what stands in the log ([`run`], [`entries`], [`host`]), what stands on disk
-//! ([`disk`], [`store`], [`files`]), whole nodes ([`node`]), and whole clusters ([`plan`]). [`seeds`] makes the first inputs, from the golden vectors.
+//! ([`disk`], [`store`], [`files`]), whole nodes ([`node`]), and whole clusters ([`plan`]). [`seeds`] makes the first inputs, from the golden vectors
+//! and, with [`bounds`], at the edge of what is allowed.
 
 pub mod allocations;
 pub mod catalogue;
@@ -36,6 +37,7 @@ pub mod store;
 pub mod node;
 pub mod plan;
 
+pub mod bounds;
 pub mod seeds;
 
 pub use catalogue::{TARGETS, Target, find};

@@ -12,9 +12,9 @@ use slimcluster_core::wire::{
     Assembled, Assembler, Codec, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX, decode_peer_message, encode_peer_message,
 };
 
-use crate::allocations;
 use crate::draw::Draw;
 use crate::gossip::UNAUTHENTICATED_BYTES_MAX;
+use crate::{allocations, bounds};
 
 /// The messages by their tags in Protobuf, counted from 1, and their names in JSON.
 pub const KINDS: [&str; 15] = [
@@ -103,12 +103,7 @@ pub fn head(kind: usize, codec: Codec, record: &[u8]) -> Bytes {
     match codec {
         Codec::Protobuf => {
             let mut head = vec![(kind as u8) << 3 | 2];
-            let mut length = record.len();
-            while length >= 0x80 {
-                head.push(length as u8 | 0x80);
-                length >>= 7;
-            }
-            head.push(length as u8);
+            head.extend(bounds::encoded(record.len() as u64));
             head.extend(record);
             head.into()
         }

@@ -6,7 +6,7 @@ use slimcluster_core::raft::{Configuration, ConfiguredNode, Standing};
 use slimcluster_core::{Durability, Generation, NodeId, SessionId};
 
 use crate::peer::{BOOTSTRAP, HANDSHAKE, KINDS, RAFT, REQUESTS};
-use crate::{host, store};
+use crate::{bounds, host, store};
 
 /// A first input of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,49 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(long_messages());
     seeds.extend(entries());
     seeds.extend(hosts_and_stores());
+    let at_the_bounds: Vec<Seed> = seeds.iter().flat_map(at_the_bounds).collect();
+    seeds.extend(at_the_bounds);
     seeds
+}
+
+/// The same input with its numbers at the edge of what is allowed, where the target's input is a message or holds one at a known place.
+fn at_the_bounds(seed: &Seed) -> Vec<Seed> {
+    const ENVELOPE_BYTES: usize = 44;
+    let bytes = &seed.bytes[..];
+    let variants: Vec<Vec<u8>> = match seed.target {
+        "session_entry" | "identity_file" | "peers_file" | "host_restore" => bounds::protobuf(bytes),
+        "hard_state_file" => {
+            let Some((even, odd)) = pieces(bytes) else { return Vec::new() };
+            let odd = bounds::protobuf(odd).into_iter().map(|odd| [piece(even), odd].concat());
+            bounds::protobuf(even).into_iter().map(|even| piece(&even)).chain(odd).collect()
+        }
+        "gossip_datagram" => {
+            let Some((envelope, body)) = bytes.split_at_checked(ENVELOPE_BYTES) else { return Vec::new() };
+            moved(envelope[7] == 2, body).into_iter().map(|body| [envelope, &body].concat()).collect()
+        }
+        "handshake" | "bootstrap_message" | "raft_message" | "leader_request" => {
+            let Some((selectors, rest)) = bytes.split_at_checked(2) else { return Vec::new() };
+            let Some((record, body)) = pieces(rest) else { return Vec::new() };
+            moved(selectors[1] == 1, record).iter().map(|record| [selectors, &piece(record), body].concat()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let named =
+        |(number, bytes)| Seed { target: seed.target, name: format!("{} at a bound {number}", seed.name), bytes };
+    variants.into_iter().enumerate().map(named).collect()
+}
+
+fn moved(is_json: bool, message: &[u8]) -> Vec<Vec<u8>> {
+    match std::str::from_utf8(message) {
+        Ok(text) if is_json => bounds::json(text).into_iter().map(String::into_bytes).collect(),
+        _ => bounds::protobuf(message),
+    }
+}
+
+/// A piece as `Draw::piece` takes it, and what is behind.
+fn pieces(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
 /// Messages of many parts, up to the limit of a link whose peer is not proven and of one whose peer is, and a little beyond.
@@ -161,6 +203,7 @@ fn hosts_and_stores() -> Vec<Seed> {
         ("identity_file", "sound", identity),
         ("hard_state_file", "sound", [piece(&even), odd].concat()),
         ("peers_file", "empty", Vec::new()),
+        ("peers_file", "two", body(&file("peers"))),
         ("simulator_plan", "calm", vec![1, 0]),
         ("simulator_plan", "crashes", vec![2, 0, 200, 8, 6, 1, 200, 8, 7, 2, 100, 1, 0, 3, 200, 8, 10, 4]),
         // A follower: two peers introduce themselves, one sends entries; time passes, and what was written is durable.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use slimcluster_core::storage::{LogSummary, Recovered, Write};
+use slimcluster_core::storage::{KnownPeer, LogSummary, Recovered, Write};
 use slimcluster_core::types::StoreId;
 use slimcluster_core::{
-    Block, GroupId, HardState, LogId, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, SessionId, Term, WallTime,
-    WriteSeq,
+    Block, Generation, GroupId, HardState, LogId, LogTime, MachineId, NodeId, Nonce, Run, RunHeader, RunKind,
+    SessionId, Term, WallTime, WriteSeq,
 };
 use slimcluster_wal::{FreshIds, Inspection, Options, Seen, Wal, WalError, inspect};
 
@@ -327,6 +327,14 @@ pub(crate) fn sample() -> (MemoryDisk, Files) {
         let state = HardState { term: Term(1), vote: Some(NodeId(7)) };
         // A seed that could not be made would be missed by the tests of this crate.
         let _ = wal.write(&[write(Some(state), vec![run])]);
+        let peer = |id: u8| KnownPeer {
+            id: NodeId(id.into()),
+            name: format!("n{id}"),
+            address: ([127, 0, 0, id], 7_000).into(),
+            generation: Generation(3),
+            nonce: Nonce(9),
+        };
+        let _ = wal.remember_peers(&[peer(1), peer(2)]);
     }
     let files = disk.files();
     (disk, files)
