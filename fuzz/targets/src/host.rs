@@ -76,7 +76,7 @@ pub fn apply(bytes: &[u8]) {
     let runs = Log { next: Index(2), term: Term(1), chain: 7 }.draw(&mut draw);
     let (mut whole, whole_ledger) = host();
     whole.apply(runs.clone());
-    let (outcomes, waiting) = work_off(&mut whole, WHOLE);
+    let (outcomes, waiting) = work_off(&mut whole, WHOLE, usize::MAX);
 
     let (mut pieces, mut pieces_ledger) = host();
     let (mut piece_outcomes, mut piece_waiting, mut is_restored) = (Outcomes::new(), None, false);
@@ -86,7 +86,7 @@ pub fn apply(bytes: &[u8]) {
         pieces.apply(run.slice(run.first(), cut).into_iter().chain(run.slice(again, run.last())).collect());
         if draw.one_in(4) {
             let budget = Budget { entries_max: draw.below(4), bytes_max: draw.below(64) };
-            let (new, waiting) = work_off(&mut pieces, budget);
+            let (new, waiting) = work_off(&mut pieces, budget, draw.below(16));
             piece_outcomes.extend(new);
             piece_waiting = waiting.or(piece_waiting);
         }
@@ -103,7 +103,7 @@ pub fn apply(bytes: &[u8]) {
             is_restored = true;
         }
     }
-    let (new, waiting_at_end) = work_off(&mut pieces, WHOLE);
+    let (new, waiting_at_end) = work_off(&mut pieces, WHOLE, usize::MAX);
     piece_outcomes.extend(new);
     piece_waiting = waiting_at_end.or(piece_waiting);
 
@@ -138,11 +138,12 @@ fn host() -> (Host, Typed<Ledger>) {
 
 type Outcomes = BTreeMap<(Index, CommandId), CommandOutcome>;
 
-/// Steps until there is nothing new.
-fn work_off(host: &mut Host, budget: Budget) -> (Outcomes, Option<Waiting>) {
+/// Steps until there is nothing new, or so often.
+fn work_off(host: &mut Host, budget: Budget, steps_max: usize) -> (Outcomes, Option<Waiting>) {
     let (mut outcomes, mut waiting) = (Outcomes::new(), None);
     let mut through = host.applied();
-    while let Some(Applied { through: now, outcomes: new, waiting: why, .. }) = host.step(budget) {
+    for _ in 0..steps_max {
+        let Some(Applied { through: now, outcomes: new, waiting: why, .. }) = host.step(budget) else { break };
         assert!(now >= through);
         through = now;
         outcomes.extend(new.into_iter().map(|(id, index, outcome)| ((index, id), outcome)));
@@ -257,7 +258,7 @@ pub(crate) fn sample_snapshot() -> Bytes {
     let block = Block { session: SessionId(2), first_number: 1, count: 2, acked_below: 1 };
     runs.extend(Run::commands(header, vec![block], [&command[..], &command[..]]));
     host.apply(runs);
-    work_off(&mut host, WHOLE);
+    work_off(&mut host, WHOLE, usize::MAX);
     host.serialise().unwrap_or_default()
 }
 
