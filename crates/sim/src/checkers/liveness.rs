@@ -2,8 +2,9 @@
 //! nodes, and each is linked with the leader both ways, so that nobody else is needed for a quorum.
 //!
 //! Two cases are excepted, both of a leader outside the majority. One that reaches a quorum, but not all of the majority, keeps its
-//! lead, by the nature of Raft, and those that it does not reach have no leader. And a slow one keeps its lead as long as it
-//! sends heartbeats (stepping down for slowness is rule 29 and to come): then a write through one of the nodes is enough.
+//! lead, by the nature of Raft, and those that it does not reach have no leader. And one whose disk or processor is slow keeps its
+//! lead as long as it sends heartbeats, while whoever lags behind waits for its reads: stepping down for slowness (rule 29) is to
+//! come, and takes this exception with it.
 
 use slimcluster_core::node::io::Stage;
 
@@ -46,8 +47,7 @@ pub fn missing(processes: &[Option<&Process>], majority: &Majority<'_>) -> Optio
     let core: Vec<usize> = (0..processes.len()).filter(|place| is_core.get(*place) == Some(&true)).collect();
     let unreached = |place: usize| leader.is_some_and(|leader| network.is_cut_between(leader, place));
     let reaches_some = core.iter().any(|place| !unreached(*place));
-    let is_slow = leader.is_some_and(|leader| is_slow[leader]);
-    if is_slow && core.iter().any(|place| fresh[*place]) {
+    if leader.is_some_and(|leader| is_slow[leader] && !is_core[leader]) {
         return None;
     }
     for place in core {
