@@ -56,7 +56,6 @@ situations! {
     WindowTakenForLost: "a leader took what a silent peer was sent for lost",
     FetchedToReplicate: "a leader read its log back for a peer",
     FetchedToApply: "a node read its log back to apply it",
-    FetchOutdated: "what was read back had been cut off meanwhile",
 
     // Commit and apply.
     OlderEntriesCommitted: "an entry of the leader's own term committed older ones with it",

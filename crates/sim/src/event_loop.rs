@@ -9,6 +9,7 @@ use crate::checkers::{Verdict, Violation};
 use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
 use crate::phases::Phase;
 use crate::trace::digest;
+use crate::trouble::FOREVER;
 use crate::trouble::{CrashPoint, PlannedCrash};
 use crate::world::{Event, MILLISECOND, Place, SECOND, World};
 
@@ -165,8 +166,9 @@ impl World {
             Output::Fetch { group, first, last, bytes_max } => {
                 self.stats.fetches += 1;
                 let latency = self.swarm.write_latency;
-                let slow_for =
-                    self.places[endpoint.place].trouble.slow_disk_until.saturating_sub(self.now).min(2 * SECOND);
+                // A disk that is slow for good is read at the usual speed: a leader would replicate nothing else, and never end.
+                let slow_until = Some(self.places[endpoint.place].trouble.slow_disk_until).filter(|at| *at != FOREVER);
+                let slow_for = slow_until.map_or(0, |at| at.saturating_sub(self.now)).min(2 * SECOND);
                 let delay = self.draw(endpoint.place, latency) + slow_for / 4;
                 let wanted = Box::new(Fetched { group, first, runs: Vec::new() });
                 self.after(delay, Event::Fetch(endpoint, wanted, last, bytes_max));

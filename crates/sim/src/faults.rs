@@ -329,7 +329,11 @@ impl World {
         if rng.chance(1, 2) {
             self.places[leader].trouble.slow_disk_until = self.now + rng.below(4 * SECOND);
         }
-        let directions = self.pairs().filter(|(from, to)| *from == leader || *to == leader).collect();
+        // In a larger cluster it may keep a companion: a minority in which a leader still replicates.
+        let nodes = self.swarm.nodes as u64;
+        let companion = (nodes > 3 && rng.chance(1, 2)).then(|| rng.below(nodes) as usize);
+        let is_side = |place: usize| place == leader || Some(place) == companion;
+        let directions = self.pairs().filter(|(from, to)| is_side(*from) != is_side(*to)).collect();
         self.cut_for_a_while(directions, rng);
     }
 

@@ -18,6 +18,9 @@ use crate::report::FaultCounts;
 
 /// How long a stalled segment waits before it is sent again, in microseconds.
 const RETRANSMIT: u64 = 200_000;
+/// A connection whose other side is gone ends after this time at the latest: the transport asks after five seconds of silence, and
+/// gives up ten seconds later.
+const KEEPALIVE: u64 = 15_000_000;
 /// A datagram above this size never fits the smallest path; sending one is a failure of the run.
 pub const DATAGRAM_BYTES_MAX: usize = 1_232;
 const MILLION: u64 = 1_000_000;
@@ -209,7 +212,9 @@ impl Network {
         let open: Vec<_> = self.links.range(links_of(endpoint)).map(|(_, at)| *at).collect();
         for (id, end) in open {
             self.drop_end(id, end);
-            if !power_lost {
+            if power_lost {
+                self.time_out(now, id, 1 - end);
+            } else {
                 self.tell(now, id, 1 - end, "reset by peer");
             }
         }
@@ -240,6 +245,7 @@ impl Network {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.ends[end].queue.clear();
                 }
+                self.time_out(now, id, end);
             }
         }
         true
@@ -389,7 +395,11 @@ impl Network {
             }
             Packet::Broken(id, end, reason) => {
                 let passes = reason != "reset by peer" && reason != "closed by peer" || self.may_pass(id, end);
-                if passes { self.end_told(id, end, reason) } else { None }
+                if !passes {
+                    self.time_out(now, id, end);
+                    return None;
+                }
+                self.end_told(id, end, reason)
             }
         }
     }
@@ -493,6 +503,11 @@ impl Network {
             at = at.max(told.last_arrival);
             self.sent.push((at, Packet::Broken(id, end, reason)));
         }
+    }
+
+    /// The other side is gone and nobody says so: the kernel finds out by itself, as it asks for signs of life now and then.
+    fn time_out(&mut self, now: u64, id: ConnectionId, end: usize) {
+        self.sent.push((now + KEEPALIVE, Packet::Broken(id, end, "keepalive timed out")));
     }
 
     fn end_told(&mut self, id: ConnectionId, end: usize, reason: &'static str) -> Option<(Endpoint, Arrival)> {

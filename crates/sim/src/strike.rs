@@ -15,7 +15,7 @@ pub enum FaultClass {
     OneWay,
     /// Some pairs cannot talk, everybody talks to somebody.
     Partial,
-    /// The leader is cut off from all others and goes on alone, perhaps with a disk that stands still.
+    /// The leader is cut off from all others, or all but one, and goes on, perhaps with a disk that stands still.
     LeaderAlone,
     /// A pair that loses and finds each other several times a second.
     Flapping,

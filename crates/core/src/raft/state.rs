@@ -447,7 +447,6 @@ impl State {
                     "storage could not read back the entries from {first}, it gave {runs:?}"
                 )));
             }
-            sometimes(Situation::FetchOutdated);
             return Ok(Vec::new());
         }
         if self.handed.next() == first || mutant!(FetchedAppliedAnywhere) {

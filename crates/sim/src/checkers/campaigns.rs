@@ -10,6 +10,9 @@ use slimcluster_core::{HardState, LogId, NodeId, Term};
 
 use super::{Verdict, Violation};
 
+/// Votes are remembered for so many terms below the latest that was won; no node stands still for longer.
+const TERMS_KEPT: u64 = 64;
+
 /// What was promised and asked before the elections of a cluster.
 #[derive(Debug, Default)]
 pub struct Campaigns {
@@ -97,8 +100,10 @@ impl Campaigns {
             return Err(Violation::of("answers after the disk", detail));
         }
         let votes = self.votes.remove(&(node, term)).unwrap_or_default();
-        self.votes.retain(|(_, asked), _| *asked >= term);
-        self.asked.retain(|(_, asked), _| *asked >= term);
+        // A winner that stood still meanwhile may be seen to lead after those of later terms.
+        let is_kept = |asked: Term| asked.0 + TERMS_KEPT >= term.0;
+        self.votes.retain(|(_, asked), _| is_kept(*asked));
+        self.asked.retain(|(_, asked), _| is_kept(*asked));
         let count = voters.iter().filter(|voter| **voter == node || votes.contains(voter)).count();
         if count * 2 > voters.len() {
             return Ok(());
