@@ -59,7 +59,7 @@ mutants! {
     HigherTermNotAdopted = "higher-term-not-adopted",
     /// Raft: the entries of a leader of an earlier term are accepted (paper 5.1).
     StaleLeaderObeyed = "stale-leader-obeyed",
-    /// Raft: an acknowledgement of an earlier term counts in the present leadership (paper 5.1).
+    /// Raft: answers to an earlier leadership count in the present one, entries and rounds alike (paper 5.1; thesis 6.4).
     StaleAcknowledgementCounted = "stale-acknowledgement-counted",
     /// Raft: who waited for its leader long enough campaigns without asking for pre-votes (thesis 9.6).
     PreVoteSkipped = "pre-vote-skipped",

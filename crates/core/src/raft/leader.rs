@@ -105,7 +105,8 @@ impl Leader {
             // A peer may answer after its removal. That is not an error of either side.
             return state.drop_part(DropReason::NotInConfiguration);
         };
-        if response.match_index > state.log.last().index || response.round > self.round {
+        let is_of_this_leadership = response.round <= self.round || mutant!(StaleAcknowledgementCounted);
+        if response.match_index > state.log.last().index || !is_of_this_leadership {
             return state.drop_part(DropReason::Unexpected);
         }
         progress.on_answer(state.now, response.round);
