@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn who_wins_an_earlier_term_late_has_its_votes_still() {
+        let mut campaigns = Campaigns::default();
+        let held = |term, vote| HardState { term: Term(term), vote: Some(vote) };
+        campaigns.on_vote(NodeId(2), LogId::ZERO, NODE, Term(2)).unwrap();
+        campaigns.on_vote(NodeId(2), LogId::ZERO, NodeId(3), Term(3)).unwrap();
+        campaigns.on_elected(NodeId(3), Term(3), held(3, NodeId(3)), &VOTERS).unwrap();
+        campaigns.on_elected(NODE, Term(2), held(2, NODE), &VOTERS).unwrap();
+    }
+
+    #[test]
     fn a_leader_without_votes_and_one_whose_own_is_on_no_disk_are_found() {
         let mut campaigns = Campaigns::default();
         let held = |term, vote| HardState { term: Term(term), vote };
