@@ -180,7 +180,9 @@ impl Node {
                 // What this node was part of never formed anywhere else: no majority of it exists, so nothing is lost with it.
                 self.identity = identity;
                 self.raft = None;
-                self.leader = None;
+                if self.leader.is_some() {
+                    self.on_leader_changed(None);
+                }
                 self.outputs.push_back(Output::Renamed { node, generation });
                 self.links.restart(self.now);
                 self.start_swim();
@@ -188,6 +190,17 @@ impl Node {
             }
             bootstrap::Output::Warning(text) => self.warn(text),
         }
+    }
+
+    /// What was asked of the leader before is asked of the next one.
+    fn on_leader_changed(&mut self, leader: Option<LeaderInfo>) {
+        self.leader = leader;
+        self.caught_up = false;
+        self.proposals.resend();
+        self.reads.reset();
+        self.session_asked = None;
+        self.update_targets();
+        self.outputs.push_back(Output::Event(Event::LeaderChanged(leader)));
     }
 
     fn on_formed(&mut self, uuid: ClusterUuid, baseline: Configuration) {
@@ -225,13 +238,7 @@ impl Node {
             raft::Output::ReadReady { id, index } => self.on_read(id.0, Some(index)),
             raft::Output::ReadFailed { id } => self.on_read(id.0, None),
             raft::Output::LeaderChanged(leader) => {
-                self.leader = leader.map(|(id, term)| LeaderInfo { id, term });
-                self.caught_up = false;
-                self.proposals.resend();
-                self.reads.reset();
-                self.session_asked = None;
-                self.update_targets();
-                self.outputs.push_back(Output::Event(Event::LeaderChanged(self.leader)));
+                self.on_leader_changed(leader.map(|(id, term)| LeaderInfo { id, term }));
             }
             raft::Output::Fatal(fatal) => self.fail(fatal.to_string()),
         }

@@ -198,7 +198,8 @@ impl Bootstrap {
     fn on_abandoned(&mut self, abandoned: &[Abandoned]) {
         let own = self.identity.node;
         for Abandoned { node, set } in abandoned {
-            if self.sets_of_concern().any(|members| members.contains(node)) {
+            // Of itself a node knows better: only a copy of its directory can have given up the id that it has.
+            if *node != own && self.sets_of_concern().any(|members| members.contains(node)) {
                 self.retired.insert(*node);
             }
             // Never promised, hence nothing to give up but the id: the set gets one voice more for its end.
