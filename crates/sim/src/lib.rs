@@ -10,7 +10,7 @@
 //! * the world: [`world`] (places, events), [`schedule`], [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
 //! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
 //! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`], [`moments`];
-//! * the work: [`client`], [`load`], [`workload`], [`registers`];
+//! * the work: [`client`], [`load`], [`workload`], [`mod@registers`];
 //! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
 //! * how a run goes on and ends: [`phases`], [`majority`], [`audit`];
 //! * around it: [`trace`], [`report`], [`totals`], [`core_time`], [`run`], [`shrink`];

@@ -1,5 +1,5 @@
 //! What the clients ask of a cluster, and how its answers are judged. The world knows when and where an operation begins and ends;
-//! a workload knows what it means. Ours is [`crate::registers`]; the users' test kit brings the user's own state machine.
+//! a workload knows what it means. Ours is [`mod@crate::registers`]; the users' test kit brings the user's own state machine.
 
 use bytes::Bytes;
 use slimcluster_core::Index;
