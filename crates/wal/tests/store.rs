@@ -4,6 +4,7 @@ mod support;
 
 use slimcluster_core::raft::{Configuration, ConfiguredNode, Standing};
 use slimcluster_core::storage::{KnownPeer, Phase};
+use slimcluster_core::types::COUNTER_MAX;
 use slimcluster_core::{ClusterUuid, Durability, Generation, GroupId, HardState, Index, LogId, NodeId, Nonce, Term};
 use slimcluster_wal::{Space, Wal, WalError};
 use support::disk::MemoryDisk;
@@ -237,4 +238,15 @@ fn impossible_runs_poison_the_store_before_they_are_written() {
         assert!(matches!(wal.reader().fetch(GroupId::DEFAULT, Index(1), Index(1), 1), Err(WalError::Poisoned { .. })));
         assert_eq!(open(&disk, 4096).unwrap().1.log.last().index, Index(1));
     }
+}
+
+/// What no open would believe is not written: the store is poisoned, and what it held stands (rule 28).
+#[test]
+fn a_term_beyond_the_bound_is_refused_and_the_one_at_the_bound_is_kept() {
+    let disk = MemoryDisk::default();
+    let (mut wal, _) = open(&disk, 4096).unwrap();
+    wal.write(&[hard_state(COUNTER_MAX, 7)]).unwrap();
+    assert!(matches!(wal.write(&[hard_state(COUNTER_MAX + 1, 7)]), Err(WalError::Invariant(_))));
+    assert!(matches!(wal.write(&[]), Err(WalError::Poisoned { .. })));
+    assert_eq!(open(&disk, 4096).unwrap().1.hard_state.term, Term(COUNTER_MAX));
 }

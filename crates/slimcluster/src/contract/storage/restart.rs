@@ -66,15 +66,15 @@ pub(super) fn one_holder_at_a_time(bench: &Bench) -> Verdict {
 
 pub(super) fn term_and_vote_survive(bench: &Bench) -> Verdict {
     let mut trial = Trial::new(bench, "term_and_vote_survive")?;
-    for (term, vote) in [(1, Some(7)), (2, None), (3, Some(u128::MAX)), (3, Some(u128::MAX)), (1 << 48, None)] {
+    for (term, vote) in [(1, Some(7)), (2, None), (3, Some(u128::MAX)), (3, Some(u128::MAX)), (TERM_MAX - 2, None)] {
         let write = trial.voting(term, vote);
         trial.write(&[write])?;
         trial.restart()?;
     }
     // The last of several in one batch, with a run between them.
-    let mut batch = vec![trial.voting((1 << 48) + 1, Some(1))];
+    let mut batch = vec![trial.voting(TERM_MAX - 1, Some(1))];
     batch.push(trial.appending(&[b"a"])?);
-    batch.push(trial.voting((1 << 48) + 2, Some(2)));
+    batch.push(trial.voting(TERM_MAX, Some(2)));
     trial.write(&batch)?;
     trial.restart()?;
     trial.restart()
@@ -174,3 +174,6 @@ pub(super) fn many_restarts(bench: &Bench) -> Verdict {
     }
     Ok(())
 }
+
+/// The highest term that a node ever writes (rule 28).
+const TERM_MAX: u64 = slimcluster_core::types::COUNTER_MAX;
