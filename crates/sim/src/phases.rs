@@ -143,7 +143,8 @@ impl World {
         Ok(self.stats.majority_after > 0 && self.now >= self.majority_until)
     }
 
-    /// Once all of a working majority follow one of their own, that one leads to the end of the phase (L2).
+    /// Once all of a working majority follow one of their own, that one leads to the end of the phase (L2). A campaign of before
+    /// that, begun while nobody heard of the leader, may still depose it: its candidate knows the higher term, and nobody else need.
     fn check_leader(&mut self, is_core: &[bool]) -> Verdict {
         if self.stats.majority_after == 0 {
             return Ok(());
@@ -155,6 +156,11 @@ impl World {
             && let Some((_, Some((leader, term)))) = views.first()
             && views.iter().all(|(_, view)| *view == Some((*leader, *term)))
             && views.iter().any(|(viewer, _)| viewer == leader)
+            && self
+                .places
+                .iter()
+                .filter_map(|place| place.process.as_ref()?.node.raft())
+                .all(|raft| raft.term() <= *term)
         {
             self.stability.settle(*leader, *term);
             self.cut_from_leader(*leader);
