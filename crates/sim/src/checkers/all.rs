@@ -210,6 +210,11 @@ impl Checkers {
             return Ok(());
         }
         answers::check(message, peer.map(|(_, node)| node), store)?;
+        if let (PeerMessage::ReadIndexResponse { index: Some(index), .. }, Some((_, reader))) = (message, peer) {
+            let now = self.now;
+            self.history(place)?.0.confirmations.on_told(now, reader, *index);
+            return Ok(());
+        }
         let PeerMessage::Raft { message, .. } = message else { return Ok(()) };
         self.monotonic.on_stated(node, message.term())?;
         let own = self.seen[place].gate.on_said(store.accepted_log().last().0);
@@ -359,9 +364,15 @@ impl Checkers {
     pub fn on_read_index(&mut self, place: usize, raft: Option<&Raft>, began: u64, index: Index) -> Verdict {
         let Seen { leads, leads_since, .. } = self.seen[place];
         let (history, _) = self.history(place)?;
-        let leads = |raft: &&Raft| raft.role() == Role::Leader && leads == Some(raft.term()) && began > leads_since;
-        if let Some(raft) = raft.filter(leads) {
-            history.confirmations.check(raft.id(), raft.term(), began, &voters(raft))?;
+        match raft {
+            Some(raft) if raft.role() == Role::Leader && leads == Some(raft.term()) && began > leads_since => {
+                history.confirmations.check(raft.id(), raft.term(), began, &voters(raft))?;
+            }
+            Some(raft) if raft.role() != Role::Leader && leads.is_none() => {
+                history.confirmations.check_told(raft.id(), began, index)?;
+            }
+            // The node leads since the read began, or until just now: either way may have been taken.
+            _ => {}
         }
         history.reads.on_read_index(began, index)
     }

@@ -1,11 +1,12 @@
-//! Confirmations (R9; thesis 6.4): a leader lets a read see its commit index only after a quorum has answered it since the read began.
+//! Confirmations (R9; thesis 6.4): a leader lets a read see its commit index only after a quorum has answered it since the read began,
+//! and another node only after a leader has answered it since.
 //!
 //! [`super::reads`] watches the effect, a stale read, which takes a leader that was deposed without hearing of it, just then. The
-//! cause shows at the first read. Judged are reads that began at the leader itself: whom another node asked is not seen here.
+//! cause shows at the first read.
 
 use std::collections::BTreeMap;
 
-use slimcluster_core::{NodeId, Term};
+use slimcluster_core::{Index, NodeId, Term};
 
 use super::{Verdict, Violation};
 
@@ -14,6 +15,8 @@ use super::{Verdict, Violation};
 pub struct Confirmations {
     /// By leader: its latest term, and when each node last said that it follows it there.
     answers: BTreeMap<NodeId, (Term, BTreeMap<NodeId, u64>)>,
+    /// By node: the read indices that it was told, and when.
+    told: BTreeMap<NodeId, Vec<(u64, Index)>>,
 }
 
 impl Confirmations {
@@ -26,6 +29,23 @@ impl Confirmations {
         if *latest == term {
             answers.insert(node, now);
         }
+    }
+
+    /// At `now` a leader tells `reader` that its reads may see everything up to `index`.
+    pub fn on_told(&mut self, now: u64, reader: NodeId, index: Index) {
+        self.told.entry(reader).or_default().push((now, index));
+    }
+
+    /// A read that began at `began` with `reader`, which does not lead, is let through with this index.
+    pub fn check_told(&self, reader: NodeId, began: u64, index: Index) -> Verdict {
+        let told = self.told.get(&reader).into_iter().flatten().rev();
+        let mut since = told.take_while(|(at, _)| *at >= began);
+        if since.any(|(_, told)| *told == index) {
+            return Ok(());
+        }
+        let detail =
+            format!("node {reader:?} lets a read of {began} us through at {index}, which nobody has told it since");
+        Err(Violation::of("confirmed reads", detail))
     }
 
     /// A read that began at `began` with `leader`, which led `term` then and still does, with these voters, is let through.
@@ -47,6 +67,18 @@ impl Confirmations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_that_no_leader_has_answered_since_it_began_is_found() {
+        let mut confirmations = Confirmations::default();
+        assert!(confirmations.check_told(NodeId(1), 5, Index(3)).is_err(), "nobody was asked");
+        confirmations.on_told(10, NodeId(1), Index(3));
+        confirmations.on_told(20, NodeId(1), Index(4));
+        confirmations.check_told(NodeId(1), 5, Index(3)).unwrap();
+        confirmations.check_told(NodeId(1), 20, Index(4)).unwrap();
+        assert!(confirmations.check_told(NodeId(1), 11, Index(3)).is_err(), "told before the read began");
+        assert!(confirmations.check_told(NodeId(2), 5, Index(3)).is_err(), "another was told");
+    }
 
     #[test]
     fn a_read_that_no_quorum_has_confirmed_is_found() {
