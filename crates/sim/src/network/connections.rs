@@ -1,0 +1,127 @@
+//! Connections: which stand, how they end, and which of the two ends learns it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use slimcluster_core::node::io::LinkId;
+
+use super::network::Network;
+use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
+
+/// A connection whose other side is gone ends after this time at the latest: the transport asks after five seconds of silence, and
+/// gives up ten seconds later.
+const KEEPALIVE: u64 = 15_000_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) endpoint: Endpoint,
+    pub(super) link: LinkId,
+    /// The process has the link and has not been told of its end.
+    pub(super) open: bool,
+    /// Frames on their way to this end.
+    pub(super) queue: VecDeque<Bytes>,
+    /// When the last of them arrives: order is kept.
+    pub(super) last_arrival: u64,
+    /// Since when the first of them cannot pass.
+    pub(super) stalled: Option<u64>,
+}
+
+impl End {
+    pub(super) fn new(endpoint: Endpoint, link: LinkId) -> Self {
+        End { endpoint, link, open: true, queue: VecDeque::new(), last_arrival: 0, stalled: None }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) ends: Vec<End>,
+    pub(super) target: SocketAddr,
+    pub(super) established: bool,
+}
+
+impl Network {
+    /// Ends a random connection; returns whether there was one. One side may never be told.
+    pub fn break_one(&mut self, now: u64) -> bool {
+        let ids: Vec<_> = self.connections.iter().filter(|(_, c)| c.established).map(|(id, _)| *id).collect();
+        let Some(id) = self.rng.pick(&ids).copied() else { return false };
+        let told = self.rng.below(3);
+        for end in 0..2 {
+            if told == 2 || told == end as u64 {
+                let at = now + self.rng.below(50_000);
+                self.sent.push((at, Packet::Broken(id, end, "connection reset")));
+            } else if told != 2 {
+                // Half-open: what the told side closes, this side finds out when it sends.
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.ends[end].queue.clear();
+                }
+                self.time_out(now, id, end);
+            }
+        }
+        true
+    }
+
+    /// Whether a connection that `from` dialled to `to` stands at both ends.
+    pub fn is_linked(&self, from: usize, to: usize) -> bool {
+        let stands = |ends: &[End]| match ends {
+            [a, b] => a.open && b.open && (a.endpoint.place, b.endpoint.place) == (from, to),
+            _ => false,
+        };
+        self.connections.values().any(|connection| connection.established && stands(&connection.ends))
+    }
+
+    /// The process at the other end of a link, if it is connected.
+    pub fn other_end(&self, endpoint: Endpoint, link: LinkId) -> Option<Endpoint> {
+        let (id, end) = self.links.get(&(endpoint, link))?;
+        self.connections.get(id)?.ends.get(1 - end).map(|end| end.endpoint)
+    }
+
+    /// The process closes a link; the other side learns it after what is on its way.
+    pub fn close(&mut self, now: u64, endpoint: Endpoint, link: LinkId) {
+        if let Some(&(id, end)) = self.links.get(&(endpoint, link)) {
+            self.drop_end(id, end);
+            self.tell(now, id, 1 - end, "closed by peer");
+        }
+    }
+
+    /// Says to `end`, after a while and if it can be reached, that the connection is gone.
+    pub(super) fn tell(&mut self, now: u64, id: ConnectionId, end: usize, reason: &'static str) {
+        let mut at = now + self.latency();
+        if let Some(told) = self.connections.get(&id).and_then(|c| c.ends.get(end)) {
+            at = at.max(told.last_arrival);
+            self.sent.push((at, Packet::Broken(id, end, reason)));
+        }
+    }
+
+    /// The other side is gone and nobody says so: the kernel finds out by itself, as it asks for signs of life now and then.
+    pub(super) fn time_out(&mut self, now: u64, id: ConnectionId, end: usize) {
+        self.sent.push((now + KEEPALIVE, Packet::Broken(id, end, "keepalive timed out")));
+    }
+
+    pub(super) fn end_told(
+        &mut self,
+        id: ConnectionId,
+        end: usize,
+        reason: &'static str,
+    ) -> Option<(Endpoint, Arrival)> {
+        let told = self.connections.get(&id)?.ends.get(end)?.clone();
+        self.drop_end(id, end);
+        told.open.then_some((told.endpoint, Arrival::Disconnected(told.link, reason)))
+    }
+
+    /// The process at `end` no longer has the link. The connection is forgotten once neither side has it.
+    pub(super) fn drop_end(&mut self, id: ConnectionId, end: usize) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Some(end) = connection.ends.get_mut(end) {
+            end.open = false;
+            self.links.remove(&(end.endpoint, end.link));
+        }
+        if connection.ends.iter().all(|end| !end.open) {
+            self.connections.remove(&id);
+        }
+    }
+}
+
+pub(super) fn links_of(endpoint: Endpoint) -> std::ops::RangeInclusive<(Endpoint, LinkId)> {
+    (endpoint, LinkId(0))..=(endpoint, LinkId(u64::MAX))
+}

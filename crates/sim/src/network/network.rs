@@ -1,0 +1,156 @@
+//! The network between all places: who listens, what is on its way, and what arrives.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use slimcluster_core::node::io::LinkId;
+use slimcluster_core::random::Random;
+
+use super::connections::{Connection, links_of};
+use super::faults::NetworkFaults;
+use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
+use super::paths::Paths;
+use crate::report::FaultCounts;
+
+const MILLION: u64 = 1_000_000;
+
+/// The network between all places.
+#[derive(Debug)]
+pub struct Network {
+    pub(super) rng: Random,
+    /// What it does wrong by itself, now.
+    pub faults: NetworkFaults,
+    /// What is wrong between two places.
+    pub(super) paths: Paths,
+    /// Who listens where.
+    pub(super) listeners: BTreeMap<SocketAddr, Endpoint>,
+    /// Machines without power answer nothing, not even "refused".
+    pub(super) powered: Vec<bool>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) links: BTreeMap<(Endpoint, LinkId), (ConnectionId, usize)>,
+    pub(super) next_connection: u64,
+    pub(super) next_accepted: u64,
+    /// Packets sent since the last [`Network::take_sent`], with their times of arrival.
+    pub(super) sent: Vec<(u64, Packet)>,
+    /// Packets lost, doubled, delayed or corrupted so far.
+    pub injected: FaultCounts,
+}
+
+impl Network {
+    /// A network between `places` places.
+    pub fn new(places: usize, rng: Random, faults: NetworkFaults) -> Self {
+        Network {
+            rng,
+            faults,
+            paths: Paths::new(places),
+            listeners: BTreeMap::new(),
+            powered: vec![true; places],
+            connections: BTreeMap::new(),
+            links: BTreeMap::new(),
+            next_connection: 1,
+            next_accepted: 1,
+            sent: Vec::new(),
+            injected: FaultCounts::default(),
+        }
+    }
+
+    /// Takes what was sent, each with its time of arrival, in the order of sending.
+    pub fn take_sent(&mut self) -> Vec<(u64, Packet)> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// A process starts to listen.
+    pub fn listen(&mut self, address: SocketAddr, endpoint: Endpoint) {
+        self.powered[endpoint.place] = true;
+        self.listeners.retain(|_, listener| listener.place != endpoint.place);
+        self.listeners.insert(address, endpoint);
+    }
+
+    /// A process has ended. The kernel says good-bye on its connections, unless the power went with it.
+    pub fn process_ended(&mut self, now: u64, endpoint: Endpoint, power_lost: bool) {
+        self.listeners.retain(|_, listener| *listener != endpoint);
+        self.powered[endpoint.place] = !power_lost;
+        let open: Vec<_> = self.links.range(links_of(endpoint)).map(|(_, at)| *at).collect();
+        for (id, end) in open {
+            self.drop_end(id, end);
+            if power_lost {
+                self.time_out(now, id, 1 - end);
+            } else {
+                self.tell(now, id, 1 - end, "reset by peer");
+            }
+        }
+    }
+
+    /// Cuts, or heals one cut of, one direction.
+    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
+        self.paths.cut(from, to, cut);
+    }
+
+    /// Heals every cut.
+    pub fn heal(&mut self) {
+        self.paths.heal();
+    }
+
+    /// Whether a cut is in force between two places, in one direction or both.
+    pub fn is_cut_between(&self, a: usize, b: usize) -> bool {
+        self.paths.is_cut(a, b) || self.paths.is_cut(b, a)
+    }
+
+    pub(super) fn latency(&mut self) -> u64 {
+        let faults = self.faults;
+        let mut latency = faults.latency + self.rng.below(faults.jitter + 1);
+        if faults.tail > 0 && self.rng.chance(faults.tail, MILLION) {
+            self.injected.count("slow-packet");
+            latency += self.rng.below(faults.tail_latency + 1);
+        }
+        latency
+    }
+
+    pub(super) fn happens(&mut self, kind: &'static str, rate: u64) -> bool {
+        let happens = rate > 0 && self.rng.chance(rate, MILLION);
+        if happens {
+            self.injected.count(kind);
+        }
+        happens
+    }
+
+    pub(super) fn maybe_corrupt(&mut self, bytes: Bytes) -> Bytes {
+        let rate = self.faults.corrupt;
+        if bytes.is_empty() || !self.happens("corrupt-packet", rate) {
+            return bytes;
+        }
+        let mut changed = bytes.to_vec();
+        let at = self.rng.below(changed.len() as u64) as usize;
+        changed[at] ^= 1 << self.rng.below(8);
+        changed.into()
+    }
+
+    /// A packet arrives: what some process gets to know of it.
+    pub fn arrive(&mut self, now: u64, packet: Packet) -> Option<(Endpoint, Arrival)> {
+        match packet {
+            Packet::Datagram { from, from_place, to, bytes } => self.on_datagram(from, from_place, to, bytes),
+            Packet::Dial(id) => self.on_dial(now, id),
+            Packet::DialAnswered(id) => self.on_dial_answered(now, id),
+            Packet::DialTimeout(id) => {
+                let pending = self.connections.get(&id).is_some_and(|c| !c.established);
+                if pending { self.end_told(id, 0, "timed out") } else { None }
+            }
+            Packet::Stream(id, end) => self.on_stream(now, id, end),
+            Packet::Loose(id, end, bytes) => {
+                if self.may_pass(id, end) {
+                    return self.deliver(now, id, end, bytes);
+                }
+                None
+            }
+            Packet::Broken(id, end, reason) => {
+                let passes = reason != "reset by peer" && reason != "closed by peer" || self.may_pass(id, end);
+                if !passes {
+                    self.time_out(now, id, end);
+                    return None;
+                }
+                self.end_told(id, end, reason)
+            }
+        }
+    }
+}
