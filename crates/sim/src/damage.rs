@@ -36,8 +36,15 @@ impl World {
         if !is_formed || !self.budget.may_hurt(place) {
             return Ok(());
         }
+        let newest = class == FaultClass::BitRot && rng.chance(1, 4);
+        if newest {
+            // Before the log writes something behind it, which would show that it is missing.
+            self.crash(place, true)?;
+            self.plan_start(place);
+        }
         let disk = &self.places[place].disk;
         let hit = match class {
+            FaultClass::BitRot if newest => disk.rot_newest(rng),
             FaultClass::BitRot => disk.rot(rng),
             FaultClass::BadSector => disk.break_sector(rng),
             FaultClass::PhantomWrite => {

@@ -126,6 +126,11 @@ impl Content {
         !self.dirty.is_empty()
     }
 
+    /// The last sector that waits for a sync.
+    pub fn last_dirty(&self) -> Option<usize> {
+        self.dirty.last().copied()
+    }
+
     /// Writes one dirty sector back, as the kernel does when it likes.
     pub fn write_back_one(&mut self, rng: &mut Random) {
         let at = rng.below(self.dirty.len() as u64) as usize;

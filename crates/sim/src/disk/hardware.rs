@@ -56,6 +56,8 @@ pub(super) struct State {
     pub space: Option<u64>,
     /// What becomes of one sector of the next sync.
     pub next_sync: Option<Stray>,
+    /// The last sector that the newest sync wrote.
+    newest: Option<(FileId, usize)>,
     injected: FaultCounts,
 }
 
@@ -87,6 +89,7 @@ impl SimDisk {
             failed: false,
             space: None,
             next_sync: None,
+            newest: None,
             injected: FaultCounts::default(),
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
@@ -168,7 +171,7 @@ impl SimDisk {
     /// Somebody puts an empty disk in its place. The process that mounted is dead.
     pub fn replace(&self) {
         let mut state = self.state();
-        (state.dead, state.locked, state.next_sync) = (true, false, None);
+        (state.dead, state.locked, state.next_sync, state.newest) = (true, false, None, None);
         (state.files, state.names) = (BTreeMap::new(), Names::default());
     }
 
@@ -191,6 +194,15 @@ impl SimDisk {
     /// the file that it hit.
     pub fn rot(&self, rng: &mut Random) -> Option<String> {
         self.state().wound(rng, |content, sector, rng| content.rot(sector, rng))
+    }
+
+    /// The same, where the newest sync wrote. Returns the file.
+    pub fn rot_newest(&self, rng: &mut Random) -> Option<String> {
+        let mut state = self.state();
+        let (id, sector) = state.newest?;
+        let name = state.names.durable_list().find_map(|(name, of)| (of == id).then_some(name))?;
+        state.files.get_mut(&id)?.rot(sector, rng);
+        Some(name)
     }
 
     /// Makes one sector unreadable, until it is written again. Returns its file.
@@ -287,6 +299,7 @@ impl State {
     /// Syncs one file; a sector of it may go astray.
     pub fn sync(&mut self, id: FileId) {
         let Some(content) = self.files.get_mut(&id) else { return };
+        self.newest = content.last_dirty().map(|sector| (id, sector)).or(self.newest);
         let stray = self.next_sync.filter(|_| content.is_dirty());
         let Some(stray) = stray else { return content.sync() };
         self.next_sync = None;
