@@ -98,6 +98,12 @@ situations! {
     ProofLate: "a link was closed because its peer proved nothing in time",
     UnprovenDropped: "a message was dropped whose sender had not proven its cluster",
 
+    SilentLinkClosed: "a link was closed that had been accepted and on which nobody ever answered",
+    MessageCutInTheMiddle: "a connection ended when the first frames of a message had arrived and the rest had not",
+    FrameInHole: "a frame was too large for a path that small ones passed",
+    DatagramInHole: "a datagram was too large for a path that small ones passed",
+    QueueOfASlowReaderFull: "a link was closed because its reader was slow and the queue was full",
+
     // Processes and clocks.
     CrashBetweenOutputs: "a process died between two outputs of one step",
     LeaderEndedInWrite: "a leader died between a write and its sync",

@@ -149,9 +149,9 @@ impl World {
             }
             Output::Announce(_) => {}
             Output::Connect { link, to } => self.network.connect(now, endpoint, link, to),
-            Output::Frame { link, bytes, .. } => {
+            Output::Frame { link, lane, bytes } => {
                 self.check_frame(endpoint, link, &bytes)?;
-                self.network.send_frame(now, endpoint, link, bytes);
+                self.network.send_frame(now, endpoint, link, lane, bytes);
             }
             Output::Close(link) => self.network.close(now, endpoint, link),
             Output::Write(write) => {

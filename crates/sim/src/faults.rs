@@ -5,12 +5,16 @@ use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
 use crate::checkers::Verdict;
-use crate::network::Endpoint;
+use crate::network::{Endpoint, SlowReader};
 use crate::phases::Phase;
 use crate::strike::{FaultClass, Strike};
 use crate::swarm::log_uniform;
 use crate::trouble::{CrashPoint, PlannedCrash};
 use crate::world::{Event, MILLISECOND, Place, SECOND, World};
+
+/// The largest packet that passes a hole, in bytes, least and most: from below what a datagram of gossip needs to beyond every
+/// datagram and most frames.
+pub(crate) const HOLE_BYTES: (u64, u64) = (256, 4_096);
 
 /// The end of a fault, or its second half.
 #[derive(Clone, Debug)]
@@ -37,6 +41,10 @@ pub enum Undo {
     Relieve(Endpoint),
     /// A disk has space again.
     FreeSpace(usize),
+    /// These directions let packets of every size pass again, as far as a hole of so many bytes is concerned.
+    FillHole(Vec<(usize, usize)>, usize),
+    /// A process reads quickly again.
+    ReadQuickly(usize),
 }
 
 impl World {
@@ -59,6 +67,9 @@ impl World {
                 self.network.break_one(self.now);
             }
             FaultClass::Clog => self.clog(&mut rng),
+            FaultClass::MtuHole => self.mtu_hole(place, &mut rng),
+            FaultClass::CutMessage => self.network.cut_in_message(1 + rng.below(3)),
+            FaultClass::SlowReader => self.slow_reader(place, &mut rng),
             FaultClass::ProcessCrash => self.crash_somehow(place, false, &mut rng)?,
             FaultClass::PowerLoss => self.crash_somehow(place, true, &mut rng)?,
             FaultClass::ChainedCrash => {
@@ -149,6 +160,11 @@ impl World {
             Undo::ThawClock(place) => self.freeze_clock(place, false),
             Undo::RollOut => self.roll_out()?,
             Undo::Relieve(endpoint) => self.relieve(endpoint)?,
+            Undo::FillHole(directions, bytes_max) if self.phase == Phase::Faults => {
+                self.set_holes(&directions, bytes_max, false);
+            }
+            Undo::FillHole(..) => {}
+            Undo::ReadQuickly(place) => self.network.set_reader(self.now, place, None),
             Undo::FreeSpace(place) => self.places[place].disk.limit_space(None),
         }
         Ok(())
@@ -277,6 +293,35 @@ impl World {
         self.network.faults.latency += latency;
         let lasts = rng.below(3 * SECOND);
         self.after(lasts, Event::Undo(Undo::Unclog));
+    }
+
+    /// Between one and the others, or one of them, in one direction or both.
+    fn mtu_hole(&mut self, place: usize, rng: &mut Random) {
+        let bytes_max = log_uniform(rng, HOLE_BYTES.0, HOLE_BYTES.1) as usize;
+        let (out, into) = [(true, true), (true, false), (false, true)][rng.below(3) as usize];
+        let other = rng.chance(1, 2).then(|| rng.below(self.swarm.nodes as u64) as usize);
+        let directions: Vec<_> = self
+            .pairs()
+            .filter(|(from, to)| out && *from == place || into && *to == place)
+            .filter(|(from, to)| other.is_none_or(|other| *from == other || *to == other))
+            .collect();
+        self.set_holes(&directions, bytes_max, true);
+        let lasts = 200 * MILLISECOND + rng.below(10 * SECOND);
+        self.after(lasts, Event::Undo(Undo::FillHole(directions, bytes_max)));
+    }
+
+    pub(crate) fn set_holes(&mut self, directions: &[(usize, usize)], bytes_max: usize, is_open: bool) {
+        for (from, to) in directions {
+            self.network.hole(*from, *to, bytes_max, is_open);
+        }
+    }
+
+    fn slow_reader(&mut self, place: usize, rng: &mut Random) {
+        let bytes_per_second = log_uniform(rng, 2_000, 200_000);
+        let queue_bytes_max = log_uniform(rng, 8 * 1024, 512 * 1024) as usize;
+        self.network.set_reader(self.now, place, Some(SlowReader { bytes_per_second, queue_bytes_max }));
+        let lasts = 200 * MILLISECOND + rng.below(8 * SECOND);
+        self.after(lasts, Event::Undo(Undo::ReadQuickly(place)));
     }
 
     fn cut_for_a_while(&mut self, directions: Vec<(usize, usize)>, rng: &mut Random) {

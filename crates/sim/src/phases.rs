@@ -187,7 +187,7 @@ impl World {
     }
 
     pub(crate) fn heal_network(&mut self) {
-        self.network.heal();
+        self.network.heal(self.now);
         self.network.faults = NetworkFaults::HEALTHY;
     }
 

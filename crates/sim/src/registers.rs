@@ -12,6 +12,7 @@ use slimcluster_core::machine::{
 };
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
+use slimcluster_core::wire::FRAME_BYTES_MAX;
 
 use crate::checkers::registers::RegisterHistory;
 use crate::checkers::sampled::{Asked, Sample};
@@ -23,6 +24,9 @@ use crate::workload::{OperationId, Request, Workload};
 pub const MACHINE: &str = "registers";
 /// The register that is judged by search, too.
 const SAMPLED: u64 = 0;
+const MILLION: u64 = 1_000_000;
+/// A long command exceeds a frame by up to this many bytes: it takes up to four.
+const LONG_BYTES: u64 = 192 * 1024;
 
 /// The registers of one replica.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -87,6 +91,7 @@ enum Kind {
 pub struct RegisterLoad {
     keys: u64,
     padding: u64,
+    long_command: u64,
     history: RegisterHistory,
     /// The operations on register [`SAMPLED`].
     sample: Sample,
@@ -101,7 +106,13 @@ impl RegisterLoad {
     pub fn new(keys: u64, padding: u64) -> Self {
         let history = RegisterHistory::default();
         let (sample, operations, replicas) = (Sample::default(), Vec::new(), BTreeMap::new());
-        RegisterLoad { keys, padding, history, sample, operations, replicas }
+        RegisterLoad { keys, padding, long_command: 0, history, sample, operations, replicas }
+    }
+
+    /// The same, where a command of a client is longer than a frame at this rate, in parts per million.
+    #[must_use]
+    pub fn with_long_commands(self, rate: u64) -> Self {
+        RegisterLoad { long_command: rate, ..self }
     }
 
     fn operation(&self, id: OperationId) -> Result<Operation, Violation> {
@@ -130,7 +141,9 @@ impl Workload for RegisterLoad {
         let floor = self.history.floor(key);
         let (kind, request) = if command || !rng.chance(1, 4) {
             let appended = Appended { key, id: self.history.begin_append() };
-            let append = Append { appended, padding: vec![0x5a; rng.below(self.padding + 1) as usize] };
+            let is_long = !command && self.long_command > 0 && rng.chance(self.long_command, MILLION);
+            let (least, more) = if is_long { (FRAME_BYTES_MAX, LONG_BYTES) } else { (0, self.padding) };
+            let append = Append { appended, padding: vec![0x5a; least + rng.below(more + 1) as usize] };
             // Postcard fails on types that it cannot describe, which this is not; an empty command would halt every replica, loudly.
             let bytes = Postcard.encode(&append).unwrap_or_default();
             (Kind::Append(appended), Request::Command { codec: CODEC_POSTCARD, version: 1, bytes })

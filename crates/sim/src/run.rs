@@ -57,7 +57,7 @@ fn unlike_itself(plan: &Plan) -> Failure {
 
 /// The workload of our own seeds.
 pub fn registers(plan: &Plan) -> Box<dyn Workload> {
-    Box::new(RegisterLoad::new(plan.swarm.keys, plan.swarm.padding))
+    Box::new(RegisterLoad::new(plan.swarm.keys, plan.swarm.padding).with_long_commands(plan.swarm.long_command))
 }
 
 /// Runs a plan once, to its end or to the virtual time `until`.

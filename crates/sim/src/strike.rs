@@ -69,6 +69,12 @@ pub enum FaultClass {
     MisdirectedWrite,
     /// The operator puts an empty disk in the place of a voter's.
     WipedDisk,
+    /// Packets above a size vanish between some, and small ones pass.
+    MtuHole,
+    /// A connection ends when the first frames of a long message have arrived and the rest has not.
+    CutMessage,
+    /// A process takes bytes off its links slowly.
+    SlowReader,
 }
 
 impl FaultClass {
@@ -110,6 +116,9 @@ impl FaultClass {
         (FaultClass::PhantomWrite, "phantom-write", 4_000, 30_000),
         (FaultClass::MisdirectedWrite, "misdirected-write", 4_000, 30_000),
         (FaultClass::WipedDisk, "wiped-disk", 6_000, 40_000),
+        (FaultClass::MtuHole, "mtu-hole", 2_000, 20_000),
+        (FaultClass::CutMessage, "cut-message", 500, 5_000),
+        (FaultClass::SlowReader, "slow-reader", 2_000, 20_000),
     ];
 }
 

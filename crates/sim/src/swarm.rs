@@ -124,6 +124,8 @@ pub struct Swarm {
     pub think: u64,
     /// Extra bytes in each command, at most.
     pub padding: u64,
+    /// A command of a client is longer than a frame.
+    pub long_command: u64,
     /// A restarted node takes a new address.
     pub new_address: u64,
     /// A start crashes while it recovers.
@@ -178,6 +180,7 @@ impl Swarm {
             keys: 1,
             think: 50_000,
             padding: 0,
+            long_command: 0,
             new_address: 0,
             recovery_crash: 0,
             named: false,
@@ -266,6 +269,7 @@ impl Swarm {
             keys: 1 + rng.below(4),
             think: log_uniform(rng, 20_000, 120_000),
             padding: on(rng, 16, 2_048),
+            long_command: if rng.chance(1, 4) { log_uniform(rng, 2_000, 50_000) } else { 0 },
             new_address: on(rng, 100_000, MILLION),
             quick_swim: rng.chance(1, 2),
             named: rng.chance(1, 8),
@@ -384,6 +388,9 @@ fn draw_network(rng: &mut Random) -> NetworkFaults {
         black_hole: on(rng, 10_000, 300_000),
         unreliable_streams: rng.chance(1, 4),
         stall_max: log_uniform(rng, 500_000, 8_000_000),
+        silent_accept: on(rng, 10_000, 300_000),
+        holes: if rng.chance(1, 4) { log_uniform(rng, 20_000, 400_000) } else { 0 },
+        hole_bytes: log_uniform(rng, 256, 4_096),
     }
 }
 

@@ -86,6 +86,8 @@ pub enum Breakage {
     SlowNode,
     /// Its process dies soon after each start, or before.
     CrashLoop,
+    /// Packets above a size vanish on their way to it, or from it, or both; small ones pass.
+    MtuHole,
 }
 
 impl Breakage {
@@ -104,5 +106,6 @@ impl Breakage {
         Breakage::StuckDisk,
         Breakage::SlowNode,
         Breakage::CrashLoop,
+        Breakage::MtuHole,
     ];
 }

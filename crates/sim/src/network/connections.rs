@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use slimcluster_core::node::io::LinkId;
+use slimcluster_core::node::io::{Lane, LinkId};
+use slimcluster_core::situations::{Situation, sometimes};
 
 use super::network::Network;
 use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
@@ -13,6 +14,13 @@ use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
 /// gives up ten seconds later.
 const KEEPALIVE: u64 = 15_000_000;
 
+/// A frame on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    pub(super) lane: Lane,
+    pub(super) bytes: Bytes,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct End {
     pub(super) endpoint: Endpoint,
@@ -20,7 +28,9 @@ pub(super) struct End {
     /// The process has the link and has not been told of its end.
     pub(super) open: bool,
     /// Frames on their way to this end.
-    pub(super) queue: VecDeque<Bytes>,
+    pub(super) queue: VecDeque<Queued>,
+    /// Their bytes.
+    pub(super) queue_bytes: usize,
     /// When the last of them arrives: order is kept.
     pub(super) last_arrival: u64,
     /// Since when the first of them cannot pass.
@@ -28,8 +38,14 @@ pub(super) struct End {
 }
 
 impl End {
+    /// What is on its way to this end is lost.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.queue_bytes = 0;
+    }
+
     pub(super) fn new(endpoint: Endpoint, link: LinkId) -> Self {
-        End { endpoint, link, open: true, queue: VecDeque::new(), last_arrival: 0, stalled: None }
+        End { endpoint, link, open: true, queue: VecDeque::new(), queue_bytes: 0, last_arrival: 0, stalled: None }
     }
 }
 
@@ -38,6 +54,8 @@ pub(super) struct Connection {
     pub(super) ends: Vec<End>,
     pub(super) target: SocketAddr,
     pub(super) established: bool,
+    /// Nothing passes any more, and nobody says so.
+    pub(super) is_silent: bool,
 }
 
 impl Network {
@@ -45,6 +63,12 @@ impl Network {
     pub fn break_one(&mut self, now: u64) -> bool {
         let ids: Vec<_> = self.connections.iter().filter(|(_, c)| c.established).map(|(id, _)| *id).collect();
         let Some(id) = self.rng.pick(&ids).copied() else { return false };
+        self.break_connection(now, id);
+        true
+    }
+
+    /// Ends a connection. One side may never be told.
+    fn break_connection(&mut self, now: u64, id: ConnectionId) {
         let told = self.rng.below(3);
         for end in 0..2 {
             if told == 2 || told == end as u64 {
@@ -52,13 +76,41 @@ impl Network {
                 self.sent.push((at, Packet::Broken(id, end, "connection reset")));
             } else if told != 2 {
                 // Half-open: what the told side closes, this side finds out when it sends.
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.ends[end].queue.clear();
+                if let Some(end) = self.connections.get_mut(&id).and_then(|connection| connection.ends.get_mut(end)) {
+                    end.clear();
                 }
                 self.time_out(now, id, end);
             }
         }
-        true
+    }
+
+    /// The next message of several frames is cut when up to `frames_max` of its first frames have arrived.
+    pub fn cut_in_message(&mut self, frames_max: u64) {
+        self.cut_after = Some(self.rng.below(frames_max));
+    }
+
+    /// A frame of a message that goes on has arrived at `end`: perhaps it was the last one of its connection. What is on its way is
+    /// lost; the ends are told of it, or one of them, or neither.
+    pub(super) fn maybe_cut_in_message(&mut self, now: u64, id: ConnectionId, end: usize) {
+        match self.cut_after {
+            None => return,
+            Some(0) => self.cut_after = None,
+            Some(left) => {
+                self.cut_after = Some(left - 1);
+                return;
+            }
+        }
+        sometimes(Situation::MessageCutInTheMiddle);
+        self.injected.count("message-in-two");
+        let is_silent = self.rng.chance(1, 2);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.ends[end].clear();
+        connection.is_silent = is_silent;
+        if is_silent {
+            (0..2).for_each(|end| self.time_out(now, id, end));
+        } else {
+            self.break_connection(now, id);
+        }
     }
 
     /// Whether a connection that `from` dialled to `to` stands at both ends.
@@ -67,7 +119,9 @@ impl Network {
             [a, b] => a.open && b.open && (a.endpoint.place, b.endpoint.place) == (from, to),
             _ => false,
         };
-        self.connections.values().any(|connection| connection.established && stands(&connection.ends))
+        self.connections
+            .values()
+            .any(|connection| connection.established && !connection.is_silent && stands(&connection.ends))
     }
 
     /// The process at the other end of a link, if it is connected.
@@ -79,6 +133,10 @@ impl Network {
     /// The process closes a link; the other side learns it after what is on its way.
     pub fn close(&mut self, now: u64, endpoint: Endpoint, link: LinkId) {
         if let Some(&(id, end)) = self.links.get(&(endpoint, link)) {
+            let connection = self.connections.get(&id);
+            if connection.is_some_and(|connection| connection.is_silent && connection.ends.len() == 1) {
+                sometimes(Situation::SilentLinkClosed);
+            }
             self.drop_end(id, end);
             self.tell(now, id, 1 - end, "closed by peer");
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use slimcluster_core::situations::{Situation, sometimes};
 
 use super::network::Network;
 use super::packet::{Arrival, Endpoint, Packet};
@@ -27,13 +28,21 @@ impl Network {
     }
 
     pub(super) fn on_datagram(
-        &self,
+        &mut self,
         from: SocketAddr,
         from_place: usize,
         to: SocketAddr,
         bytes: Bytes,
     ) -> Option<(Endpoint, Arrival)> {
         let listener = *self.listeners.get(&to)?;
-        (!self.paths.is_cut(from_place, listener.place)).then_some((listener, Arrival::Datagram(from, bytes)))
+        if self.paths.is_cut(from_place, listener.place) {
+            return None;
+        }
+        if self.paths.is_too_large(from_place, listener.place, bytes.len(), &self.faults) {
+            sometimes(Situation::DatagramInHole);
+            self.injected.count("datagram-in-hole");
+            return None;
+        }
+        Some((listener, Arrival::Datagram(from, bytes)))
     }
 }

@@ -14,7 +14,7 @@ impl Network {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
         let end = End::new(endpoint, link);
-        self.connections.insert(id, Connection { ends: vec![end], target: to, established: false });
+        self.connections.insert(id, Connection { ends: vec![end], target: to, established: false, is_silent: false });
         self.links.insert((endpoint, link), (id, 0));
         let black_hole = self.faults.black_hole;
         if !self.happens("black-hole", black_hole) {
@@ -40,6 +40,13 @@ impl Network {
         if self.paths.is_cut(dialler.endpoint.place, listener.place) || !self.powered[listener.place] {
             return None;
         }
+        let silent_accept = self.faults.silent_accept;
+        if self.happens("silent-accept", silent_accept) {
+            let at = now + self.latency();
+            self.connections.get_mut(&id)?.is_silent = true;
+            self.sent.push((at, Packet::DialAnswered(id)));
+            return None;
+        }
         let link = LinkId(2 * self.next_accepted);
         self.next_accepted += 1;
         let at = now + self.latency();
@@ -57,8 +64,14 @@ impl Network {
 
     pub(super) fn on_dial_answered(&mut self, now: u64, id: ConnectionId) -> Option<(Endpoint, Arrival)> {
         let (from, to) = {
-            let connection = self.connections.get(&id)?;
-            (connection.ends.get(1)?.endpoint.place, connection.ends[0].clone())
+            let connection = self.connections.get_mut(&id)?;
+            let to = connection.ends[0].clone();
+            if connection.is_silent {
+                // The machine answers, whoever listens there. What is sent on the connection it keeps for a process that never asks.
+                connection.established = true;
+                return Some((to.endpoint, Arrival::Connected(to.link)));
+            }
+            (connection.ends.get(1)?.endpoint.place, to)
         };
         if self.paths.is_cut(from, to.endpoint.place) {
             return None;

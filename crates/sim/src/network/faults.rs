@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(super) const MILLION: u64 = 1_000_000;
+
 /// What the network does wrong by itself. Times in microseconds, probabilities in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +26,12 @@ pub struct NetworkFaults {
     pub corrupt: u64,
     /// A dial gets no answer although the listener is there.
     pub black_hole: u64,
+    /// A dial is answered by the machine, and no process ever takes the connection.
+    pub silent_accept: u64,
+    /// A direction between two places loses every packet above a size, all the time.
+    pub holes: u64,
+    /// The size, in bytes.
+    pub hole_bytes: u64,
     /// Streams lose, double and reorder frames.
     pub unreliable_streams: bool,
     /// How long the sender of a stalled stream waits before it gives the stream up.
@@ -42,6 +50,9 @@ impl NetworkFaults {
         duplicate_latency: 0,
         corrupt: 0,
         black_hole: 0,
+        silent_accept: 0,
+        holes: 0,
+        hole_bytes: 0,
         unreliable_streams: false,
         stall_max: 3_000_000,
     };

@@ -8,12 +8,10 @@ use slimcluster_core::node::io::LinkId;
 use slimcluster_core::random::Random;
 
 use super::connections::{Connection, links_of};
-use super::faults::NetworkFaults;
+use super::faults::{MILLION, NetworkFaults};
 use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
-use super::paths::Paths;
+use super::paths::{Paths, SlowReader};
 use crate::report::FaultCounts;
-
-const MILLION: u64 = 1_000_000;
 
 /// The network between all places.
 #[derive(Debug)]
@@ -33,17 +31,20 @@ pub struct Network {
     pub(super) next_accepted: u64,
     /// Packets sent since the last [`Network::take_sent`], with their times of arrival.
     pub(super) sent: Vec<(u64, Packet)>,
+    /// The next connection that has carried so many more frames of a message that goes on ends.
+    pub(super) cut_after: Option<u64>,
     /// Packets lost, doubled, delayed or corrupted so far.
     pub injected: FaultCounts,
 }
 
 impl Network {
     /// A network between `places` places.
-    pub fn new(places: usize, rng: Random, faults: NetworkFaults) -> Self {
+    pub fn new(places: usize, mut rng: Random, faults: NetworkFaults) -> Self {
+        let paths = Paths::new(places, &mut rng, &faults);
         Network {
             rng,
             faults,
-            paths: Paths::new(places),
+            paths,
             listeners: BTreeMap::new(),
             powered: vec![true; places],
             connections: BTreeMap::new(),
@@ -51,6 +52,7 @@ impl Network {
             next_connection: 1,
             next_accepted: 1,
             sent: Vec::new(),
+            cut_after: None,
             injected: FaultCounts::default(),
         }
     }
@@ -87,9 +89,26 @@ impl Network {
         self.paths.cut(from, to, cut);
     }
 
-    /// Heals every cut.
-    pub fn heal(&mut self) {
+    /// Makes a hole in one direction, which loses every packet of more than `bytes_max`, or fills it.
+    pub fn hole(&mut self, from: usize, to: usize, bytes_max: usize, is_open: bool) {
+        self.paths.hole(from, to, bytes_max, is_open);
+    }
+
+    /// Sets how a place reads; none: as fast as it gets.
+    pub fn set_reader(&mut self, now: u64, place: usize, reader: Option<SlowReader>) {
+        self.paths.set_reader(place, reader);
+        if reader.is_none() {
+            self.hurry(now, place);
+        }
+    }
+
+    /// Heals every cut and every hole, and all read quickly.
+    pub fn heal(&mut self, now: u64) {
+        let slow = |place: &usize| self.paths.slow_reader(*place).is_some();
+        let slow: Vec<usize> = (0..self.powered.len()).filter(slow).collect();
         self.paths.heal();
+        slow.into_iter().for_each(|place| self.hurry(now, place));
+        self.cut_after = None;
     }
 
     /// Whether a cut is in force between two places, in one direction or both.
@@ -138,7 +157,7 @@ impl Network {
             }
             Packet::Stream(id, end) => self.on_stream(now, id, end),
             Packet::Loose(id, end, bytes) => {
-                if self.may_pass(id, end) {
+                if self.may_pass(id, end) && !self.is_too_large(id, end, bytes.len()) {
                     return self.deliver(now, id, end, bytes);
                 }
                 None
