@@ -4,6 +4,7 @@
 
 use slimcluster_core::mutants::Mutant;
 use slimcluster_sim::shrink::{Budget, Shrunk, shrink};
+use slimcluster_sim::swarm::Profile;
 use slimcluster_sim::{Failure, Plan, RunOptions, registers, run_plan, run_seeds};
 
 const SESSION_DEDUP_SKIPPED: RunOptions =
@@ -43,6 +44,19 @@ fn a_failure_is_made_small_and_stays_the_same_failure() {
     let again = run_plan(&plan, SESSION_DEDUP_SKIPPED).expect_err("a plan that fails");
     assert_eq!(again.violation.property, found.violation.property);
     run_plan(&plan, RunOptions::default()).expect("without the mutant nothing is wrong");
+}
+
+#[test]
+fn a_failure_of_swim_alone_is_made_small_as_well() {
+    let options =
+        RunOptions { profile: Some(Profile::Gossip), mutant: Some(Mutant::RefutationSkipped), ..RunOptions::default() };
+    let found =
+        run_seeds(0..200, 2, options, true).1.into_iter().next().expect("a mutant that every fifth seed catches");
+    let shrunk = shrink(&found, options, &registers, Budget { threads: 2, ..Budget::default() });
+    let swarm = &shrunk.plan().swarm;
+    assert!(swarm.members < found.plan.swarm.members && swarm.members <= 8, "{} members", swarm.members);
+    assert_eq!(swarm.acts.len(), 1, "{:?}", swarm.acts);
+    assert_eq!(run_plan(shrunk.plan(), options).unwrap_err().violation.property, found.violation.property);
 }
 
 #[test]

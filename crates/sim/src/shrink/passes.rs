@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::shrunk::Shrunk;
 use super::trials::{Budget, Trials};
+use crate::gossip::Act;
 use crate::plan::Plan;
 use crate::report::Failure;
 use crate::strike::{FaultClass, Strike};
@@ -33,6 +34,8 @@ pub fn shrink(
         trials.earlier_end();
         trials.fewer_classes();
         trials.fewer_strikes();
+        trials.fewer_acts();
+        trials.fewer_members();
         trials.fewer_knobs();
         trials.fewer_clients();
         trials.earlier_strikes();
@@ -97,20 +100,44 @@ impl Trials<'_> {
         self.minimise(self.best.strikes.clone(), |plan, strikes| Plan { strikes: strikes.to_vec(), ..plan.clone() });
     }
 
+    /// In a world of SWIM alone: fewer disturbances, in their order.
+    fn fewer_acts(&mut self) {
+        let acts: Vec<(usize, Act)> = self.best.swarm.acts.iter().copied().enumerate().collect();
+        self.minimise(acts, |plan, kept| {
+            let mut plan = plan.clone();
+            plan.swarm.acts = kept.iter().map(|(_, act)| *act).collect();
+            plan
+        });
+    }
+
+    /// In a world of SWIM alone: as few members as fail.
+    fn fewer_members(&mut self) {
+        let now = self.best.swarm.members;
+        let fewer = [2, 3, 4, 5, 8, 16].into_iter().filter(|members| *members < now);
+        let candidates: Vec<Plan> = fewer.map(|members| with_members(&self.best, members)).collect();
+        // A world of fewer members is another world in any case.
+        let other_seeds = std::mem::replace(&mut self.other_seeds, OTHER_SEEDS);
+        self.first(&candidates);
+        self.other_seeds = other_seeds;
+    }
+
     /// Every knob as in the calm world, but those that the failure needs. They are found by their names, so that a new knob needs
     /// nothing here.
     fn fewer_knobs(&mut self) {
         let calm = table(&Swarm::calm());
         let paths = differing(&table(&self.best.swarm), &calm);
-        // How many nodes there are and how long the faults last have passes of their own.
-        let paths = paths.into_iter().filter(|path| !["nodes", "faults_for"].contains(&path[0].as_str())).collect();
+        // How many nodes or members there are, how long the faults last, and what disturbs have passes of their own.
+        let paths = paths
+            .into_iter()
+            .filter(|path| !["nodes", "faults_for", "members", "acts"].contains(&path[0].as_str()))
+            .collect();
         self.minimise(paths, |plan, kept: &[Path]| {
             let mut knobs = table(&plan.swarm);
             for path in differing(&knobs, &calm).iter().filter(|path| !kept.contains(path)) {
                 copy(&mut knobs, &calm, path);
             }
-            let swarm = Swarm { nodes: plan.swarm.nodes, faults_for: plan.swarm.faults_for, ..swarm(knobs, plan) };
-            Plan { swarm, ..plan.clone() }
+            let Swarm { nodes, faults_for, members, acts, .. } = plan.swarm.clone();
+            Plan { swarm: Swarm { nodes, faults_for, members, acts, ..swarm(knobs, plan) }, ..plan.clone() }
         });
     }
 
@@ -156,6 +183,13 @@ fn with_nodes(plan: &Plan, nodes: usize) -> Plan {
     plan.swarm.nodes = nodes;
     plan.swarm.codecs.truncate(nodes);
     plan.swarm.starts.truncate(nodes);
+    plan
+}
+
+fn with_members(plan: &Plan, members: usize) -> Plan {
+    let mut plan = plan.clone();
+    plan.swarm.members = members;
+    plan.swarm.codecs.truncate(members + 1 + plan.swarm.acts.len());
     plan
 }
 
