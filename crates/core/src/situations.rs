@@ -141,6 +141,11 @@ situations! {
     PairCut: "two members could talk to each other only through others",
     DatagramsReplayed: "old datagrams arrived again from addresses that had not sent them",
 
+    // Attacks.
+    HostileLinkClosed: "a node closed a link that proved nothing",
+    HostileDatagramDropped: "a node dropped and counted what the attacker sent for a datagram",
+    OldGossipReplayed: "the attacker sent a datagram of long ago again",
+
     // Storage.
     TornTailCut: "recovery cut a torn tail",
     DamagedStoreRefused: "a damaged store was refused with a named error",

@@ -17,6 +17,9 @@ impl World {
         if let Some(missing) = convergence::missing(&processes, &left_out, &is_lost) {
             return Some(missing);
         }
+        if let Some(missing) = self.attacker.as_ref().and_then(|attacker| attacker.missing(&self.network)) {
+            return Some(missing);
+        }
         let stale = self.fresh.iter().zip(left_out).position(|(fresh, left_out)| !fresh && !left_out)?;
         Some(format!("no fresh write went through n{}", stale + 1))
     }

@@ -35,6 +35,7 @@ impl World {
             self.note_wake(endpoint);
         }
         self.handle_all(endpoint)?;
+        self.check_drops(endpoint)?;
         self.carry_out(endpoint)
     }
 
@@ -141,6 +142,7 @@ impl World {
                     return Err(Violation::of("datagram size", format!("{} bytes sent to {to}", bytes.len())));
                 }
                 let from = self.places[endpoint.place].address;
+                self.overhear_datagram(endpoint, to, &bytes)?;
                 self.network.send_datagram(now, endpoint.place, from, to, bytes);
             }
             Output::Discover => {

@@ -1,9 +1,10 @@
 //! What a strike does to the world: what it hits and for how long is drawn from its own generator.
 
-use slimcluster_core::node::io::Input;
+use slimcluster_core::node::io::{Input, LinkId};
 use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
+use crate::attacker::{Siege, Weapon};
 use crate::checkers::Verdict;
 use crate::network::{Endpoint, SlowReader};
 use crate::phases::Phase;
@@ -45,6 +46,10 @@ pub enum Undo {
     FillHole(Vec<(usize, usize)>, usize),
     /// A process reads quickly again.
     ReadQuickly(usize),
+    /// The attacker goes on.
+    Siege(Siege),
+    /// The attacker has held a link for long enough.
+    HangUp(LinkId),
 }
 
 impl World {
@@ -126,6 +131,10 @@ impl World {
             | FaultClass::PhantomWrite
             | FaultClass::MisdirectedWrite
             | FaultClass::WipedDisk => self.hurt_disk(place, class, &mut rng)?,
+            FaultClass::Garbage => self.lay_siege(Weapon::Garbage, place, rng),
+            FaultClass::ReplayedGossip => self.lay_siege(Weapon::Replay, place, rng),
+            FaultClass::HostileLinks => self.lay_siege(Weapon::Link, place, rng),
+            FaultClass::Flood => self.lay_siege(Weapon::Flood, place, rng),
         }
         Ok(())
     }
@@ -166,6 +175,8 @@ impl World {
             Undo::FillHole(..) => {}
             Undo::ReadQuickly(place) => self.network.set_reader(self.now, place, None),
             Undo::FreeSpace(place) => self.places[place].disk.limit_space(None),
+            Undo::Siege(siege) => self.besiege(siege),
+            Undo::HangUp(link) => self.hang_up(link),
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! Reading order, each line for itself:
 //! * what a seed decides: [`plan`], [`swarm`], [`strike`], [`streams`];
 //! * the world: [`world`] (places, events), [`schedule`], [`clock`], [`process`] (one running node), [`event_loop`] and [`threads`] (what it does);
-//! * what may go wrong beneath: [`disk`], [`network`], [`budget`];
+//! * what may go wrong beneath: [`disk`], [`network`], [`budget`], and who speaks from outside: [`attacker`];
 //! * what goes wrong when: [`trouble`], [`lifecycle`], [`faults`], [`application`], [`moments`];
 //! * the work: [`client`], [`load`], [`workload`], [`mod@registers`];
 //! * what must hold: [`checkers`], [`messages`], [`media`], [`linearizability`] (the judge of black-box histories);
@@ -20,6 +20,7 @@
 //! it is achieved.
 
 pub mod application;
+pub mod attacker;
 pub mod audit;
 pub mod budget;
 pub mod checkers;

@@ -40,6 +40,7 @@ impl World {
         for (place, breakage) in rest.into_iter().zip(breakages) {
             self.break_for_good(place, breakage, &mut rng)?;
         }
+        self.besiege_the_majority();
         Ok(true)
     }
 

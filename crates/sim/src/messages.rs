@@ -15,10 +15,12 @@ impl World {
     /// A process sends a frame.
     pub(crate) fn check_frame(&mut self, endpoint: Endpoint, link: LinkId, frame: &Bytes) -> Verdict {
         if frame.len() > ANSWER_BYTES_MAX {
+            self.overhear_frame(frame, None);
             return Ok(());
         }
         let Ok(Some(assembled)) = Assembler::default().push(frame) else { return Ok(()) };
         let Ok(message) = decode_peer_message(assembled) else { return Ok(()) };
+        self.overhear_frame(frame, Some(&message));
         let receiver = self.network.other_end(endpoint, link);
         let peer = receiver.and_then(|receiver| Some((receiver.place, self.process(receiver)?.node.id())));
         let Some(node) = self.process(endpoint).map(|process| process.node.id()) else { return Ok(()) };

@@ -140,6 +140,9 @@ impl World {
             }
         }
         self.check_leader(&is_core)?;
+        if let Some(attacker) = &self.attacker {
+            attacker.check_held(&self.network, self.now, self.phase_began, &is_core)?;
+        }
         Ok(self.stats.majority_after > 0 && self.now >= self.majority_until)
     }
 
@@ -172,6 +175,9 @@ impl World {
     fn heal_all(&mut self) -> Verdict {
         self.enter(Phase::Healed);
         self.heal_network();
+        if let Some(attacker) = &mut self.attacker {
+            attacker.withdraw(self.now, &mut self.network);
+        }
         for place in 0..self.swarm.nodes {
             self.heal_place(place)?;
         }

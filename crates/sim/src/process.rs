@@ -85,6 +85,8 @@ pub struct Process {
     pub leads: Option<slimcluster_core::Term>,
     /// It was told to stop, and does.
     pub is_stopping: bool,
+    /// So many datagrams of the attacker have reached it that are none.
+    pub garbage: u64,
     /// Its storage failed, or it has stopped: it only waits for its end.
     pub stopped: bool,
 }
@@ -132,6 +134,7 @@ impl Process {
             observed: None,
             leads: None,
             is_stopping: false,
+            garbage: 0,
             stopped: false,
         })
     }

@@ -29,6 +29,8 @@ pub enum Concern {
     Member,
     /// What an act does, by its number.
     Act,
+    /// What the attacker keeps of what it hears, and by weapon what it does while a majority must work.
+    Attacker,
 }
 
 /// The generator of a concern.

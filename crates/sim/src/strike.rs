@@ -75,6 +75,14 @@ pub enum FaultClass {
     CutMessage,
     /// A process takes bytes off its links slowly.
     SlowReader,
+    /// The attacker sends what is no datagram.
+    Garbage,
+    /// The attacker sends old datagrams again, as whoever said them or as others.
+    ReplayedGossip,
+    /// The attacker dials nodes, and proves nothing.
+    HostileLinks,
+    /// The attacker asks and asks, under an address that is not its own.
+    Flood,
 }
 
 impl FaultClass {
@@ -82,6 +90,12 @@ impl FaultClass {
     pub fn destroys(self) -> bool {
         use FaultClass::{BadSector, BitRot, MisdirectedWrite, PhantomWrite, WipedDisk};
         matches!(self, BitRot | BadSector | PhantomWrite | MisdirectedWrite | WipedDisk)
+    }
+
+    /// Whether it is the attacker who strikes.
+    pub fn is_hostile(self) -> bool {
+        use FaultClass::{Flood, Garbage, HostileLinks, ReplayedGossip};
+        matches!(self, Garbage | ReplayedGossip | HostileLinks | Flood)
     }
 
     /// All classes: name, and the range of their mean interval in milliseconds.
@@ -119,6 +133,10 @@ impl FaultClass {
         (FaultClass::MtuHole, "mtu-hole", 2_000, 20_000),
         (FaultClass::CutMessage, "cut-message", 500, 5_000),
         (FaultClass::SlowReader, "slow-reader", 2_000, 20_000),
+        (FaultClass::Garbage, "garbage", 2_000, 20_000),
+        (FaultClass::ReplayedGossip, "replayed-gossip", 2_000, 20_000),
+        (FaultClass::HostileLinks, "hostile-links", 2_000, 20_000),
+        (FaultClass::Flood, "flood", 8_000, 40_000),
     ];
 }
 

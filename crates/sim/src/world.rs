@@ -15,6 +15,7 @@ use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
 
+use crate::attacker::Attacker;
 use crate::budget::Budget;
 use crate::checkers::stability::Stability;
 use crate::checkers::{Checkers, Verdict, Violation};
@@ -173,14 +174,18 @@ pub struct World {
     pub(crate) cut_from_leader: Vec<(usize, bool)>,
     pub(crate) workload: Box<dyn Workload>,
     pub(crate) budget: Budget,
+    /// In worlds that have one.
+    pub(crate) attacker: Option<Box<Attacker>>,
     schedule: Schedule<Event>,
 }
 
 impl World {
     /// The world of a plan, before anything happened.
     pub fn new(plan: Plan, workload: Box<dyn Workload>, options: RunOptions) -> Self {
+        let attacker = Attacker::of(&plan);
         let Plan { seed, swarm, strikes } = plan;
-        let network = Network::new(swarm.nodes, stream(seed, Concern::Network, 0), swarm.network);
+        // One place more than nodes: the attacker's.
+        let network = Network::new(swarm.nodes + 1, stream(seed, Concern::Network, 0), swarm.network);
         let places = (0..swarm.nodes)
             .map(|place| {
                 let disk = SimDisk::new(stream(seed, Concern::Disk, place as u64));
@@ -229,6 +234,7 @@ impl World {
             cut_from_leader: Vec::new(),
             workload,
             budget: Budget::new(swarm.nodes, swarm.destroyed_max),
+            attacker,
             schedule: Schedule::default(),
             swarm,
         };
@@ -277,9 +283,15 @@ impl World {
             Event::Start(place) => self.start(place),
             Event::Step(endpoint) => self.step(endpoint),
             Event::Packet(packet) => {
-                if let Some((endpoint, arrival)) = self.network.arrive(self.now, packet) {
-                    self.on_arrival(endpoint, arrival);
+                let attacks = matches!(&packet, Packet::Datagram { from_place, .. } if *from_place == self.swarm.nodes);
+                let Some((endpoint, arrival)) = self.network.arrive(self.now, packet) else { return Ok(()) };
+                if self.reaches_attacker(endpoint, &arrival)? {
+                    return Ok(());
                 }
+                if attacks {
+                    self.note_hostile(endpoint, &arrival);
+                }
+                self.on_arrival(endpoint, arrival);
                 Ok(())
             }
             Event::Written(endpoint) => self.on_written(endpoint),

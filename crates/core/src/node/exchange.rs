@@ -94,6 +94,7 @@ impl Node {
                     self.reads.reset();
                 }
             }
+            LinkEvent::Unheard => self.update_targets(),
             LinkEvent::Message(from, message) => {
                 if let Some(roster) = &mut self.roster {
                     roster.seen(now, from);

@@ -41,6 +41,8 @@ pub(super) enum LinkEvent {
     Heard(Box<Hello>),
     /// We can no longer send to this peer. True when its process went away, as far as the transport can tell.
     Down(NodeId),
+    /// A link on which we received is gone: whoever dialled it may need no link from us any more.
+    Unheard,
     /// A message from a proven peer.
     Message(NodeId, Box<PeerMessage>),
     /// A line for the log.
@@ -499,9 +501,13 @@ impl Links {
     }
 
     fn forget(&mut self, link: LinkId) {
-        if let Some(Link { state: State::Outbound { peer, .. }, .. }) = self.links.remove(&link) {
-            self.outbound.remove(&peer);
-            self.events.push_back(LinkEvent::Down(peer));
+        match self.links.remove(&link).map(|link| link.state) {
+            Some(State::Outbound { peer, .. }) => {
+                self.outbound.remove(&peer);
+                self.events.push_back(LinkEvent::Down(peer));
+            }
+            Some(State::Inbound(_)) => self.events.push_back(LinkEvent::Unheard),
+            _ => {}
         }
     }
 }

@@ -30,6 +30,8 @@
 //! * S2, S8 [`swim_verdicts`]: nobody who is well, and nobody who said good-bye, is taken for dead.
 //! * S4, S5, S7 [`swim_claims`]: no resurrection, numbers raised by their owners only, datagrams that fit.
 //!
+//! Attacks: Z3 [`amplification`]: who has proven nothing is answered so often and no more.
+//!
 //! Storage: D1 [`storage`]: what a store said was durable is found again, with what it promised; and what each node has accepted.
 //!
 //! The whole:
@@ -43,6 +45,7 @@
 mod all;
 
 pub mod amnesia;
+pub mod amplification;
 pub mod answers;
 pub mod append_only;
 pub mod campaigns;

@@ -130,6 +130,12 @@ impl Network {
         self.connections.get(id)?.ends.get(1 - end).map(|end| end.endpoint)
     }
 
+    /// Whether the process at the other end of a link holds it, whatever can pass.
+    pub fn is_held_by_other(&self, endpoint: Endpoint, link: LinkId) -> bool {
+        let Some((id, end)) = self.links.get(&(endpoint, link)) else { return false };
+        self.connections.get(id).and_then(|connection| connection.ends.get(1 - end)).is_some_and(|end| end.open)
+    }
+
     /// The process closes a link; the other side learns it after what is on its way.
     pub fn close(&mut self, now: u64, endpoint: Endpoint, link: LinkId) {
         if let Some(&(id, end)) = self.links.get(&(endpoint, link)) {
