@@ -5,7 +5,7 @@ mod swim_support;
 use std::time::Duration;
 
 use slimcluster_core::swim::{Event, Input, MemberState, Meta, Options};
-use slimcluster_core::{Generation, NodeId};
+use slimcluster_core::{Generation, Instant, NodeId};
 use swim_support::{Net, address};
 
 const fn secs(secs: u64) -> Duration {
@@ -209,14 +209,46 @@ fn an_isolated_node_gives_the_others_up_late_and_by_itself() {
     net.run_for(secs(10));
     net.cut_between(&[1], &(2..=10).collect::<Vec<_>>());
     net.events.clear();
-    // Four times the usual time, and it still has not given up most of them.
+    // Four times the usual time, and it has given up nobody.
     net.run_for(secs(20));
     let failed = net.events.iter().filter(|(_, at, event)| *at == 1 && matches!(event, Event::Failed(_))).count();
-    assert!(failed <= 2, "{failed}");
+    assert_eq!(failed, 0);
     net.run_for(secs(60));
     assert_eq!(net.present(1), [1]);
     net.cut.clear();
     net.run_until(secs(60), Net::is_settled);
+}
+
+#[test]
+fn an_isolated_node_accuses_nobody_when_it_is_back() {
+    // Shorter and longer than a suspicion, than the longest suspicion; others that it hears and that do not hear it.
+    for (seed, n, away, one_way) in [
+        (1, 5, 4, false),
+        (2, 9, 8, false),
+        (3, 40, 8, true),
+        (4, 40, 20, false),
+        (5, 20, 60, true),
+        (6, 40, 90, false),
+    ] {
+        let mut net = settled(seed, n);
+        net.run_for(secs(10));
+        net.events.clear();
+        net.cut_between(&[1], &(2..=n).collect::<Vec<_>>());
+        if one_way {
+            net.cut.retain(|(from, _)| *from == 1);
+        }
+        net.run_for(secs(away));
+        net.cut.clear();
+        let given_up = net.events.len();
+        net.run_until(secs(60), Net::is_settled);
+        net.run_for(secs(30));
+        let is_wrong = |(number, (_, at, event)): (usize, &(Instant, u128, Event))| {
+            // The others may take it for dead, and it may give them up for itself while it is away.
+            matches!(event, Event::Failed(member) if member.id != NodeId(1) && (*at != 1 || number >= given_up))
+        };
+        let wrong = net.events.iter().enumerate().find(|event| is_wrong(*event));
+        assert_eq!(wrong, None, "{n} members, away for {away} s");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@
 //! # The files, in reading order
 //!
 //! `member` (the order, the record), `message`, `options`, `table` (what is remembered, which events follow), `swim` (the value: inputs, outputs,
-//! dispatch), `probe`, `suspicion` (and refutation, and isolation), `dissemination` (what rides on a datagram), `sync` (join, anti-entropy,
+//! dispatch), `probe`, `suspicion` (and refutation), `isolation`, `dissemination` (what rides on a datagram), `sync` (join, anti-entropy,
 //! reconnection), `goodbye`, `invariants`.
 //!
 //! # Deliberately absent, for now
@@ -56,6 +56,7 @@
 mod dissemination;
 mod goodbye;
 mod invariants;
+mod isolation;
 mod member;
 mod message;
 mod options;

@@ -209,8 +209,8 @@ impl Swim {
         // Rounds keep their pace; after a stall they do not pile up.
         self.probe.next_at = Some(self.now);
         if !round.is_answered {
-            self.table.note(round.target, |entry| entry.probe_failed = true);
             self.suspect(round.target, round.generation);
+            self.review_isolation();
         }
     }
 
@@ -232,9 +232,12 @@ impl Swim {
             round.seq == seq && (is_asked || mutant!(PingTargetIgnored))
         };
         if let Some(round) = self.probe.round.as_mut().filter(is_ours) {
-            round.is_answered = true;
+            let is_first = !std::mem::replace(&mut round.is_answered, true);
             let target = round.target;
             self.answered(target);
+            if is_first {
+                self.on_answer();
+            }
         } else if let Some(relay) =
             self.probe.relays.get(&seq).filter(|relay| relay.target == sender || mutant!(PingTargetIgnored))
         {
@@ -258,10 +261,11 @@ impl Swim {
             // It restarted. What it says about itself came along and has been merged.
             round.is_answered = true;
             self.answered(target);
-            return;
+        } else {
+            round.indirect_at = round.indirect_at.map(|_| self.now);
+            self.table.note(target, |entry| entry.address_stale |= entry.address() == Some(address));
         }
-        round.indirect_at = round.indirect_at.map(|_| self.now);
-        self.table.note(target, |entry| entry.address_stale |= entry.address() == Some(address));
+        self.on_answer();
     }
 
     /// A request to ping. Only a member whose address this node knows itself is pinged.
@@ -282,10 +286,7 @@ impl Swim {
 
     fn answered(&mut self, id: NodeId) {
         let now = self.now;
-        self.table.note(id, |entry| {
-            entry.probe_failed = false;
-            entry.last_seen = now;
-        });
+        self.table.note(id, |entry| entry.last_seen = now);
     }
 }
 

@@ -2,97 +2,73 @@
 
 use std::time::Duration;
 
+use super::table::Entry;
 use super::{Key, MemberState, Swim, Update};
 use crate::mutants::mutant;
 use crate::types::COUNTER_MAX;
-use crate::{Generation, NodeId};
+use crate::{Generation, Instant, NodeId};
 
 impl Swim {
     /// This node's probe found no answer.
     pub(super) fn suspect(&mut self, id: NodeId, generation: Generation) {
         let Some(entry) = self.table.get(id) else { return };
         let key = entry.known.key;
-        // It may have restarted, left or been declared dead while the probe was out.
-        if key.rank == MemberState::Alive && key.generation == generation {
+        // It may have restarted, left or been declared dead while the probe was out. To whom nobody answers, one silence
+        // more says nothing.
+        if key.rank == MemberState::Alive && key.generation == generation && !self.is_isolated() {
             let verdict = if mutant!(SuspicionSkipped) { MemberState::Dead } else { MemberState::Suspect };
             self.learn(&Update { id, key: key.seen_as(verdict), record: None, age: Duration::ZERO });
         }
     }
 
-    /// Gives a new suspicion its time. The number of members is that of now: one armed with ghosts counted in would last too long.
+    /// Gives a suspicion its time. The second half begins with a question: see `on_suspicion_timeout`.
     pub(super) fn arm_suspicion(&mut self, id: NodeId) {
-        let Some(entry) = self.table.get(id).filter(|entry| !entry.unreachable) else { return };
-        let time = self.options.suspicion_time(self.present());
-        let end = entry.since + time;
+        if let Some(entry) = self.table.get(id).filter(|entry| !entry.unreachable) {
+            let question = self.suspicion_aged(entry, self.options.suspicion_time(self.present()) / 2);
+            self.table.set_deadline(id, Some(question));
+        }
+    }
+
+    /// When a suspicion is so old. Its time goes by the number of members of now: with ghosts counted in it would last too long.
+    fn suspicion_aged(&self, entry: &Entry, time: Duration) -> Instant {
+        let end = entry.since + time + entry.silence.min(self.isolation_max());
         // An announced restart is given the time that it asked for.
         let until = entry.restarting_until.filter(|_| !mutant!(RestartNotAwaited));
-        let end = until.map_or(end, |until| end.max(until));
-        self.table.set_deadline(id, Some(end));
+        until.map_or(end, |until| end.max(until))
     }
 
-    /// A suspicion was not refuted in time.
+    /// A suspicion has lasted for a while without being refuted.
+    ///
+    /// A refutation reaches all but a few, whom chance leaves out where messages are lost. Who has heard of none after half of the time asks the
+    /// suspect itself, once per interval: most have by then, so that nobody is asked by all.
     pub(super) fn on_suspicion_timeout(&mut self, id: NodeId) {
         let Some(entry) = self.table.get(id) else { return };
+        let time = self.options.suspicion_time(self.present());
+        let end = self.suspicion_aged(entry, time);
+        let last = entry.since + time + self.isolation_max();
+        let soon = self.now + self.options.probe_interval;
         if mutant!(SuspicionEndless) {
             self.table.set_deadline(id, Some(self.now + Duration::from_secs(3_600)));
-            return;
-        }
-        if !self.is_isolated() {
-            self.declare_dead(id);
-            return;
-        }
-        // Most of the others do not answer either: more likely this node is cut off than all of them dead. It waits, but not for ever.
-        let last = entry.since + self.options.suspicion_time(self.present()) * self.options.suspicion_max_mult;
-        if self.now < last {
-            self.table.set_deadline(id, Some(last));
+        } else if self.is_isolated() {
+            // The first answer settles when it ends. If none comes, this does.
+            if self.now < last {
+                self.table.set_deadline(id, Some(last));
+            } else {
+                self.give_up(id);
+            }
+        } else if self.now < end {
+            self.tell(id);
+            self.table.set_deadline(id, Some(soon.min(end)));
         } else {
-            self.table.set_deadline(id, None);
-            self.change(id, |entry| entry.unreachable = true);
+            self.declare_dead(id);
         }
     }
 
-    fn declare_dead(&mut self, id: NodeId) {
+    pub(super) fn declare_dead(&mut self, id: NodeId) {
         if let Some(entry) = self.table.get(id) {
             let key = entry.known.key.seen_as(MemberState::Dead);
             self.learn(&Update { id, key, record: None, age: Duration::ZERO });
         }
-    }
-
-    /// Turns verdicts passed in isolation into common knowledge once this node is no longer isolated.
-    pub(super) fn review_unreachable(&mut self) {
-        if self.is_isolated() {
-            return;
-        }
-        let unreachable: Vec<NodeId> =
-            self.table.iter().filter(|(_, entry)| entry.unreachable).map(|(id, _)| id).collect();
-        for id in unreachable {
-            self.declare_dead(id);
-        }
-    }
-
-    /// A member given up in isolation has spoken: it is suspect again, and may refute.
-    pub(super) fn reconsider(&mut self, id: NodeId) {
-        if self.table.get(id).is_some_and(|entry| entry.unreachable) {
-            let now = self.now;
-            self.change(id, |entry| {
-                entry.unreachable = false;
-                entry.since = now;
-            });
-            self.arm_suspicion(id);
-        }
-    }
-
-    /// Whether most of the members that were probed last did not answer. A cluster of four or fewer cannot tell isolation from failure and does
-    /// not try.
-    fn is_isolated(&self) -> bool {
-        let (mut others, mut failing) = (0, 0);
-        for (_, entry) in self.table.iter() {
-            if entry.visible && matches!(entry.known.key.rank, MemberState::Alive | MemberState::Suspect) {
-                others += 1;
-                failing += usize::from(entry.probe_failed);
-            }
-        }
-        others >= ISOLATION_OTHERS_MIN && failing * 2 > others && !mutant!(IsolationIgnored)
     }
 
     /// Somebody says something about this node. Whatever exceeds what it says itself is refuted by a number that exceeds it in turn; nothing about
@@ -137,7 +113,7 @@ impl Swim {
     }
 
     /// A ping for the sake of what rides on it; no answer is awaited.
-    fn tell(&mut self, id: NodeId) {
+    pub(super) fn tell(&mut self, id: NodeId) {
         let Some(entry) = self.table.get(id) else { return };
         let Some(to) = self.direct_address(id) else { return };
         let generation = entry.known.key.generation;
@@ -165,7 +141,5 @@ impl super::swim::Own {
     }
 }
 
-/// Isolation is considered from this many other members on.
-const ISOLATION_OTHERS_MIN: usize = 4;
 /// Members that hear a refutation at once; with each round their number multiplies.
 const REFUTATION_TOLD_MAX: usize = 3;

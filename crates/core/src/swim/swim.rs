@@ -166,6 +166,8 @@ pub struct Swim {
     pub(super) goodbye: Option<Goodbye>,
     /// What all senders that are not in the table share.
     strangers: Allowance,
+    /// When somebody last answered something that this node had asked, or this node started.
+    pub(super) answered_at: Instant,
     refused: u64,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -199,6 +201,7 @@ impl Swim {
             sync: Sync::new(now, join_wait, sync_in),
             goodbye: None,
             strangers: Allowance::new(now),
+            answered_at: now,
             refused: 0,
             outputs: VecDeque::from([Output::Discover]),
             options,
@@ -309,6 +312,7 @@ impl Swim {
                 if !self.expects_page(seq) {
                     return;
                 }
+                self.on_answer();
                 self.on_sync_response(seq, next, observed, &updates);
             }
             _ => updates.iter().for_each(|update| self.learn(update)),
@@ -324,10 +328,13 @@ impl Swim {
         } else if !is_outdated {
             let now = self.now;
             self.table.note(sender, |entry| entry.last_seen = now);
-            self.reconsider(sender);
+            self.on_heard(from, sender);
         }
 
-        let asker = Lanes { to: Some(sender), introduce: is_stranger, correct: is_outdated, urgent };
+        // Whoever accuses this node hears its word, and be it for the second time: it may be the last who has not.
+        let accuses = |update: &Update| update.id == self.own.id && update.key.rank != MemberState::Alive;
+        let introduce = is_stranger || updates.iter().any(accuses);
+        let asker = Lanes { to: Some(sender), introduce, correct: is_outdated, urgent };
         match body {
             Body::Ping { seq, target } => self.on_ping(from, seq, target, asker),
             Body::SyncRequest { seq, after } => self.on_sync_request(from, seq, after, asker),
@@ -364,6 +371,8 @@ impl Swim {
             return;
         }
         self.delay_probe(lateness);
+        // Nothing is heard by a loop that stands still.
+        self.answered_at = (self.answered_at + lateness).min(self.now);
         // Suspicions run in time awake. They are long, so that they need no grace.
         let suspects: Vec<(NodeId, Instant)> = self
             .table
@@ -372,6 +381,7 @@ impl Swim {
             .filter_map(|(id, e)| Some((id, e.deadline?)))
             .collect();
         for (id, deadline) in suspects {
+            self.table.note(id, |entry| entry.since += lateness);
             self.table.set_deadline(id, Some(deadline + lateness));
         }
     }
@@ -454,7 +464,7 @@ impl Swim {
         self.table.get(id).is_some_and(Entry::is_present)
     }
 
-    fn is_suspect(&self, id: NodeId) -> bool {
+    pub(super) fn is_suspect(&self, id: NodeId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.known.key.rank == MemberState::Suspect)
     }
 

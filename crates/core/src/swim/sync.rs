@@ -97,7 +97,6 @@ impl Swim {
 
     /// Tries to find those who should be there and are not.
     fn reconnect(&mut self) {
-        self.review_unreachable();
         let is_alone = self.table.present() == 0;
         let wait = if is_alone { self.sync.join_wait } else { self.options.reconnect_interval };
         self.sync.join_wait = (wait * 2).min(self.options.reconnect_interval);

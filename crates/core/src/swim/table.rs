@@ -18,12 +18,12 @@ pub(super) struct Entry {
     pub(super) unreachable: bool,
     /// Somebody else answered at its address (rule 32): pinged through others only, until its owner says another address.
     pub(super) address_stale: bool,
-    /// The last probe of this node found no answer.
-    pub(super) probe_failed: bool,
     pub(super) joined_at: Instant,
     pub(super) last_seen: Instant,
     /// When the opinion came to be held here.
     pub(super) since: Instant,
+    /// For a suspicion: how much of its time this node has spent in isolation.
+    pub(super) silence: Duration,
     /// For a tombstone: how old it was then.
     pub(super) age: Duration,
     /// End of the suspicion, or of the tombstone. Invariant: stands in `Table::deadlines` exactly when set.
@@ -44,6 +44,11 @@ impl Entry {
     /// Whether it is a member that takes part: probed, asked, counted.
     pub(super) fn is_present(&self) -> bool {
         self.visible && matches!(self.state(), MemberState::Alive | MemberState::Suspect)
+    }
+
+    /// The opinion held of it is new.
+    pub(super) fn hold_since(&mut self, now: Instant) {
+        (self.since, self.silence) = (now, Duration::ZERO);
     }
 
     /// Where to send to it.
@@ -162,11 +167,10 @@ impl Table {
         self.change(now, update.id, |entry| {
             let changed = entry.known.merge(update.key, update.record.as_ref());
             if changed.key {
-                entry.since = now;
+                entry.hold_since(now);
                 entry.age = update.age;
                 entry.unreachable = false;
                 entry.verified_at = None;
-                entry.probe_failed &= update.key.rank != MemberState::Alive;
             }
             if changed.record {
                 entry.address_stale = false;
@@ -285,10 +289,10 @@ impl Entry {
             visible: false,
             unreachable: false,
             address_stale: false,
-            probe_failed: false,
             joined_at: now,
             last_seen: now,
             since: now,
+            silence: Duration::ZERO,
             age: update.age,
             deadline: None,
             restarting_until: restarting_until(update.record.as_ref(), now),

@@ -12,6 +12,8 @@ use super::{Verdict, Violation};
 pub struct Verdicts {
     /// In real trouble: they may be taken for dead, and what they take others for says nothing.
     excused: BTreeSet<NodeId>,
+    /// They could be reached by nobody for a while: they may be taken for dead, and their own word counts.
+    back: BTreeSet<NodeId>,
     /// They have said good-bye.
     leaving: BTreeSet<NodeId>,
     /// Every path between the members works, or there is another around it: a suspicion is wrong as well.
@@ -24,6 +26,12 @@ impl Verdicts {
     /// `node` is in trouble.
     pub fn excuse(&mut self, node: NodeId) {
         self.excused.insert(node);
+    }
+
+    /// `node` was in trouble, and could know: from now on it may accuse nobody.
+    pub fn is_back(&mut self, node: NodeId) {
+        self.excused.remove(&node);
+        self.back.insert(node);
     }
 
     /// `node` says good-bye for good.
@@ -39,6 +47,7 @@ impl Verdicts {
     /// All is well again, and everybody knows.
     pub fn settle(&mut self) {
         self.excused.clear();
+        self.back.clear();
         self.no_suspicions = false;
     }
 
@@ -47,7 +56,9 @@ impl Verdicts {
         let broken = |property, subject: NodeId, what| {
             Err(Violation::of(property, format!("{observer} {what} {subject}, which has given no reason")))
         };
-        let is_excused = |subject| self.excused.contains(&observer) || self.excused.contains(&subject);
+        let is_excused = |subject| {
+            self.excused.contains(&observer) || self.excused.contains(&subject) || self.back.contains(&subject)
+        };
         match event {
             Event::Failed(member) if self.leaving.contains(&member.id) => {
                 broken("a good-bye is no failure", member.id, "takes for dead")
@@ -98,6 +109,11 @@ mod tests {
             verdicts.on_event(NodeId(1), &failed).unwrap();
             verdicts.settle();
         }
+        verdicts.excuse(NodeId(2));
+        verdicts.is_back(NodeId(2));
+        verdicts.on_event(NodeId(1), &failed).unwrap();
+        assert!(verdicts.on_event(NodeId(2), &Event::Failed(member(1))).is_err(), "it accuses, and is back");
+        verdicts.settle();
         verdicts.no_suspicions = true;
         assert!(verdicts.on_event(NodeId(1), &Event::Suspected(member(2))).is_err());
     }

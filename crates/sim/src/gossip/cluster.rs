@@ -141,8 +141,9 @@ impl Cluster {
     /// A member starts, at the address that it has now.
     pub(super) fn start(&mut self, seat: usize) -> Verdict {
         let (now, codecs, swim) = (self.now, &self.plan.swarm.codecs, self.swim.clone());
-        // The gate while it is there.
-        let found = self.up().first().map(|first| self.seats[*first].address);
+        // The gate while it is there; afterwards the oldest, for one that has just come knows nobody yet.
+        let oldest = self.up().into_iter().min_by_key(|seat| self.seats[*seat].started);
+        let found = oldest.map(|oldest| self.seats[oldest].address);
         let Seat { id, address, starts, rng, meta, seed, .. } = &mut self.seats[seat];
         *seed = found;
         *starts += 1;

@@ -1,8 +1,13 @@
 //! The acts: how each begins, what must follow within which time, and how it ends.
 
+use std::collections::BTreeSet;
+
+use slimcluster_core::NodeId;
+use slimcluster_core::node::Node;
 use slimcluster_core::node::io::{Input, Meta};
 use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
+use slimcluster_core::swim::MemberState;
 
 use super::{Act, Cluster};
 use crate::checkers::swim_views::{self, Standing};
@@ -19,6 +24,8 @@ const JOINED_INTERVALS: u64 = 3;
 /// After [`Cluster::spread_time`] three quarters of the members know of a change, and who joins knows three quarters of them
 /// sooner.
 const INFORMED: (usize, usize) = (3, 4);
+/// Among fewer others, to be cut off and to be the last one alive look the same, and nobody tries to tell them apart.
+const ISOLATION_OTHERS_MIN: usize = 4;
 
 impl Cluster {
     /// Runs to the end, or to the first act that would begin after the virtual time `until`.
@@ -187,22 +194,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// Rule 32. A member that comes back may still accuse others whom it could not reach: all are excused.
+    /// Rule 32: who can talk to nobody tells nobody that others are dead, not even once it is back. It may give them up for itself, and they
+    /// may take it for dead.
     fn isolate(&mut self, chosen: usize, rng: &mut Random) -> Verdict {
-        let up = self.up();
-        up.iter().for_each(|seat| self.verdicts.excuse(self.seats[*seat].id));
-        let others: Vec<usize> = up.into_iter().filter(|other| *other != chosen).collect();
+        let others: Vec<usize> = self.up().into_iter().filter(|other| *other != chosen).collect();
+        let id = self.seats[chosen].id;
         sometimes(Situation::MemberIsolated);
-        // It can tell once probes of most others have failed. A walk that ends and the next one may probe the same few, so that this
-        // takes up to twice as many probes; only where a suspicion lasts longer than that, nobody must be accused.
-        let failures = others.len() / 2 + 1;
-        if others.len() >= 4 && 2 * failures - 1 < self.swim.suspicion_mult as usize && self.is_reliable() {
-            let well = others.iter().map(|other| self.seats[*other].id).collect();
-            self.claims.cut_off(Some((self.endpoint(chosen), well)));
+        if others.len() < ISOLATION_OTHERS_MIN {
+            others.iter().for_each(|other| self.verdicts.excuse(self.seats[*other].id));
+            return self.part(&[chosen], &others, rng);
         }
+        // Whoever is suspected already may go on to be taken for dead while nobody can know yet that anything is cut.
+        let well = self.taken_for_alive(chosen);
+        self.claims.cut_off(Some((self.endpoint(chosen), well)));
+        self.verdicts.excuse(id);
         self.part(&[chosen], &others, rng)?;
-        self.claims.cut_off(None);
+        // A probe that went nowhere may still fail; the next one is answered.
+        self.run_until(self.now + 2 * self.interval())?;
+        self.verdicts.is_back(id);
         Ok(())
+    }
+
+    fn taken_for_alive(&self, observer: usize) -> BTreeSet<NodeId> {
+        let node = self.seats[observer].node.as_ref();
+        let members = node.into_iter().flat_map(Node::members);
+        members.filter(|member| member.state == MemberState::Alive).map(|member| member.id).collect()
     }
 
     /// Cuts two sides from each other for a while, often longer than any suspicion lasts.
@@ -278,6 +294,7 @@ impl Cluster {
     fn settle(&mut self) -> Verdict {
         self.wait("convergence of views", 4 * self.sweep() + 60 * SECOND)?;
         self.verdicts.settle();
+        self.claims.cut_off(None);
         Ok(())
     }
 
