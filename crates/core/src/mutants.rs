@@ -203,7 +203,7 @@ impl std::fmt::Display for Mutant {
 /// A name that no mutant has.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no mutant named {0:?}")]
+#[error("there is no mutant named {0:?}: crates/core/src/mutants.rs has the names")]
 pub struct UnknownMutant(String);
 
 #[cfg(feature = "mutants")]

@@ -22,7 +22,7 @@ pub const SEEDS_MAX: u64 = 1_000;
 pub enum Home {
     /// In worlds of this profile.
     Worlds(Profile),
-    /// By a test of another package, because it needs what no world here has.
+    /// By a test of another package, which this command runs, because it needs what no world here has.
     Test(&'static str),
 }
 
@@ -30,7 +30,9 @@ pub enum Home {
 pub fn home(mutant: Mutant) -> Home {
     match mutant {
         // Sweeps over every crash state of a small log show these, one disk at a time.
-        _ if mutant.name().starts_with("wal-") => Home::Test("crates/wal/tests/mutants.rs"),
+        _ if mutant.name().starts_with("wal-") => {
+            Home::Test("cargo test -p slimcluster-wal --features mutants --test mutants")
+        }
         _ if mutant.name().starts_with("swim-") => Home::Worlds(Profile::Gossip),
         _ => Home::Worlds(Profile::General),
     }

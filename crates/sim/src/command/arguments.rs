@@ -8,8 +8,8 @@ use slimcluster_sim::swarm::Profile;
 
 use super::usage::USAGE;
 
-/// Options that every command takes.
-const COMMON: &[&str] = &["--profile", "--threads", "--mutant"];
+/// What is asked of worlds, by every command that runs them as its words say.
+const OF_RUNS: &[&str] = &["--profile", "--threads", "--mutant"];
 
 /// What stands after a command.
 #[derive(Debug, Default)]
@@ -20,7 +20,12 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads `words` for a command that takes these options and flags, and the common ones.
+    /// Reads `words` for a command that takes these options and flags, and what is asked of worlds.
+    pub(super) fn of_runs(words: &[String], options: &[&str], flags: &[&str]) -> Result<Self, String> {
+        Arguments::read(words, &[OF_RUNS, options].concat(), flags)
+    }
+
+    /// Reads `words` for a command that takes these options and flags, and no others: what it would ignore is refused.
     pub(super) fn read(words: &[String], options: &[&str], flags: &[&str]) -> Result<Self, String> {
         let mut arguments = Arguments::default();
         let mut words = words.iter();
@@ -28,7 +33,7 @@ impl Arguments {
             let name = word.as_str();
             if flags.contains(&name) {
                 arguments.options.insert(word.clone(), None);
-            } else if options.contains(&name) || COMMON.contains(&name) {
+            } else if options.contains(&name) {
                 let value = words.next().filter(|value| !value.is_empty() && !value.starts_with("--"));
                 let value = value.ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
                 arguments.options.insert(word.clone(), Some(value.clone()));
@@ -101,7 +106,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Arguments, String> {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Arguments::read(&words, &["--base"], &["--trace"])
+        Arguments::of_runs(&words, &["--base"], &["--trace"])
     }
 
     #[test]

@@ -4,13 +4,13 @@ use super::arguments::Arguments;
 
 #[cfg(not(feature = "mutants"))]
 pub(super) fn run(_: &Arguments) -> Result<bool, String> {
-    Err("build with `--features mutants`".to_owned())
+    Err("mutants needs a build with `--features mutants`".to_owned())
 }
 
 #[cfg(feature = "mutants")]
 pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     use slimcluster_core::mutants::Mutant;
-    use slimcluster_sim::mutants::{Hunt, SEEDS_MAX, Tally, of_worlds};
+    use slimcluster_sim::mutants::{Home, Hunt, SEEDS_MAX, Tally, home, of_worlds};
 
     use super::say::say;
 
@@ -18,10 +18,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     let base = arguments.text("--base").map_or(0, super::base::named);
     let only = arguments.text("--only").map(str::parse::<Mutant>).transpose().map_err(|error| error.to_string())?;
     let threads = arguments.threads()?;
-    let mutants: Vec<_> = of_worlds().filter(|(mutant, _)| only.is_none_or(|only| only == *mutant)).collect();
-    if mutants.is_empty() {
-        return Err("this mutant is caught by a test of another package: see src/mutants.rs".to_owned());
+    if let Some((only, Home::Test(command))) = only.map(|only| (only, home(only))) {
+        return Err(format!("{only} needs what no world here has; it is caught by: {command}"));
     }
+    let mutants: Vec<_> = of_worlds().filter(|(mutant, _)| only.is_none_or(|only| only == *mutant)).collect();
     say!("at most {seeds} seeds for each of {} mutants, from {base} on", mutants.len());
     let mut tally = Tally::default();
     for (mutant, profile) in mutants {
