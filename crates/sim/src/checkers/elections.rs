@@ -37,11 +37,6 @@ impl Elections {
     pub fn leader(&self, term: Term) -> Option<NodeId> {
         self.leaders.get(&term).copied()
     }
-
-    /// How many terms had a leader.
-    pub fn terms_led(&self) -> usize {
-        self.leaders.len()
-    }
 }
 
 #[cfg(test)]
