@@ -78,7 +78,8 @@ impl HardStateFile {
         Ok(slots.iter().flatten().all(|slot| slot.number <= 1 && slot.state == HardState::default()))
     }
 
-    /// Writes and syncs `state`; a term that [`HardStateFile::open`] would not take for one is refused. `log_batch` is the last log batch that is synced: a log recovered short of it is damaged.
+    /// Writes and syncs `state`; a term that [`HardStateFile::open`] would not take for one is refused. `log_batch` is the last log
+    /// batch that is synced: a log recovered short of it is damaged.
     pub fn write(&mut self, state: HardState, log_batch: u64) -> Result<(), WalError> {
         if state.term.0 > COUNTER_MAX {
             return Err(WalError::Invariant(format!("term {}, the highest is {COUNTER_MAX}", state.term)));
