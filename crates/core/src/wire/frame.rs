@@ -19,8 +19,9 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most bytes of one message before a link has proven its peer: a greeting with its texts, and the ids of a founding set, fits several
-/// times. Whoever can reach the port can make a node hold so much.
-pub const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+/// times. Whoever can reach the port can make a node hold so much, and some six times as much while it decodes it: below the 64 KiB that
+/// a link may cost before its peer is proven.
+pub const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 8;
