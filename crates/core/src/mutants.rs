@@ -186,6 +186,9 @@ mutants! {
     /// SWIM: a datagram carries all that there is to say (SWIM paper, section 4.1).
     DatagramUnbounded = "swim-datagram-unbounded",
 
+    /// Links: a peer that never proves itself is waited for without end.
+    ProofAwaitedForEver = "proof-awaited-for-ever",
+
     /// Wire: the checksum of a frame is not verified.
     FrameChecksumSkipped = "frame-checksum-skipped",
 

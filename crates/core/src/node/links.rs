@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::io::{Lane, LinkId, Output};
 use super::message::{Hello, PeerMessage, Refusal};
+use crate::mutants::mutant;
 use crate::random::Random;
 use crate::situations::{Situation, sometimes};
 use crate::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
@@ -250,7 +251,7 @@ impl Links {
         let link = LinkId(self.last_dialled);
         let expected = if let Target::Node(id) = target { Some(id) } else { None };
         let state = State::Dialling { expected, to, up: false };
-        self.links.insert(link, Link { state, assembler: Assembler::unproven(), deadline: Some(now + PROOF_WITHIN) });
+        self.links.insert(link, Link { state, assembler: Assembler::unproven(), deadline: proof_deadline(now) });
         self.outputs.push_back(Output::Connect { link, to });
     }
 
@@ -276,8 +277,8 @@ impl Links {
             self.outputs.push_back(Output::Close(link));
             return;
         }
-        let deadline = Some(now + PROOF_WITHIN);
-        self.links.insert(link, Link { state: State::Accepted, assembler: Assembler::unproven(), deadline });
+        let (state, assembler) = (State::Accepted, Assembler::unproven());
+        self.links.insert(link, Link { state, assembler, deadline: proof_deadline(now) });
     }
 
     pub(super) fn handle_disconnected(&mut self, now: Instant, link: LinkId) {
@@ -510,6 +511,11 @@ impl Links {
             _ => {}
         }
     }
+}
+
+/// When a link that begins now must have proven its peer.
+fn proof_deadline(now: Instant) -> Option<Instant> {
+    (!mutant!(ProofAwaitedForEver)).then_some(now + PROOF_WITHIN)
 }
 
 /// Why two nodes cannot work together.

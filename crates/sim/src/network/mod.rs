@@ -18,6 +18,8 @@ mod frames;
 mod network;
 mod packet;
 mod paths;
+#[cfg(test)]
+mod tests;
 
 pub use datagrams::DATAGRAM_BYTES_MAX;
 pub use faults::NetworkFaults;
