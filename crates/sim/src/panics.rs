@@ -1,5 +1,6 @@
 //! A panic names its seed before anything else: whatever else is printed, or lost, the run can be found again.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -42,11 +43,13 @@ pub(crate) fn naming<T>(seed: u64, run: impl FnOnce() -> Result<T, Violation>) -
     let running = if matches!(RUNNING.get(), Running::Again) { Running::Again } else { Running::Seed(seed) };
     let _turn = Turn::begin(running);
     // What a panic leaves half done is described for the report and then thrown away.
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(Violation::of("no panic", text.unwrap_or_default()))
-    })
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Violation::of("no panic", text(&*panic))))
+}
+
+/// What a panic said.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
 /// Runs `run` without printing the panics of the worlds in it.

@@ -1,6 +1,7 @@
 //! What the replicas of a run did, command by command: the first to reach a command says what it does, all others must agree.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use slimcluster_core::machine::{ApplyContext, StateMachine};
 use super::show;
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
+use crate::panics;
 
 /// States are kept after every command until they are this many bytes, then after every second until they are twice as many, and so
 /// on: a machine that stays small is compared at every command, one that grows is not a load on memory.
@@ -19,6 +21,17 @@ const KEPT_BYTES: usize = 4 << 20;
 pub(super) struct Promise<S> {
     pub(super) name: String,
     pub(super) holds: Box<dyn Fn(&S) -> bool + Send + Sync>,
+}
+
+impl<S> Promise<S> {
+    /// Why it does not hold of `state`, in words; none if it does. A promise may well be an assertion, and its panic is not one of `apply`.
+    pub(super) fn broken(&self, state: &S) -> Option<String> {
+        match catch_unwind(AssertUnwindSafe(|| (self.holds)(state))) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{:?} does not hold", self.name)),
+            Err(panic) => Some(format!("{:?} does not hold ({})", self.name, panics::text(&*panic))),
+        }
+    }
 }
 
 /// The user's promises.

@@ -93,10 +93,10 @@ impl<S: StateMachine> Workload for MachineLoad<S> {
         lock(&self.journal).audit(endpoint)?;
         let Some(replica) = self.replicas.get(&endpoint) else { return Ok(()) };
         for promise in self.eventually.iter() {
-            let holds = replica.read(|state| (promise.holds)(state));
-            if !holds.map_err(|error| Violation::of("apply goes on", error.to_string()))? {
+            let broken = replica.read(|state| promise.broken(state));
+            if let Some(broken) = broken.map_err(|error| Violation::of("apply goes on", error.to_string()))? {
                 let state = show::state::<S>(&self.snapshot(endpoint)?);
-                let detail = format!("{}: {:?} does not hold at the end", name(endpoint), promise.name);
+                let detail = format!("{}: {broken} at the end", name(endpoint));
                 return Err(Violation::of("eventually", format!("{detail}\nthe state is {state}")));
             }
         }

@@ -3,8 +3,7 @@
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
-//! use slimcluster_core::machine::{ApplyContext, StateMachine};
-//! use slimcluster_sim::{Faults, Sim};
+//! use slimcluster_sim::{ApplyContext, Faults, Sim, StateMachine};
 //!
 //! #[derive(Default, Serialize, Deserialize)]
 //! struct Counter(u64);
@@ -73,3 +72,6 @@ mod guide {}
 pub use failure::Failure;
 pub use faults::{Fault, Faults};
 pub use sim::{Runs, Sim};
+// What a test of a machine names beside these: the same types as those of `slimcluster`.
+pub use slimcluster_core::machine::{ApplyContext, StateMachine};
+pub use slimcluster_core::random::Random;

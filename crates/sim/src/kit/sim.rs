@@ -33,6 +33,8 @@ const DURATION_MAX: Duration = Duration::from_secs(3_600);
 pub struct Sim<S: StateMachine> {
     choice: Choice,
     seeds: Range<u64>,
+    /// This one in place of the range.
+    only: Option<u64>,
     always: Vec<Promise<S>>,
     eventually: Vec<Promise<S>>,
     #[cfg(feature = "mutants")]
@@ -64,6 +66,7 @@ impl<S: StateMachine> Sim<S> {
         Sim {
             choice,
             seeds: 0..10,
+            only: None,
             always: Vec::new(),
             eventually: Vec::new(),
             #[cfg(feature = "mutants")]
@@ -74,14 +77,15 @@ impl<S: StateMachine> Sim<S> {
 
     /// Runs this seed only.
     #[must_use]
-    pub fn seed(self, seed: u64) -> Self {
-        self.seeds(seed..seed.saturating_add(1))
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.only = Some(seed);
+        self
     }
 
     /// Runs these seeds, one after the other, up to the first that fails.
     #[must_use]
     pub fn seeds(mut self, seeds: Range<u64>) -> Self {
-        self.seeds = seeds;
+        (self.seeds, self.only) = (seeds, None);
         self
     }
 
@@ -107,14 +111,15 @@ impl<S: StateMachine> Sim<S> {
         self
     }
 
-    /// `holds` must hold of every replica, after every command. The name is for the report.
+    /// `holds` must hold of every replica, after every command: it says so, or does not panic. The name is for the report.
     #[must_use]
     pub fn always(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
         self.always.push(Promise { name: name.into(), holds: Box::new(holds) });
         self
     }
 
-    /// `holds` must hold of every replica at the end, when all faults are over and all commands are applied.
+    /// `holds` must hold of every replica at the end, when all faults are over and all commands are applied: it says so, or does not
+    /// panic.
     #[must_use]
     pub fn eventually(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
         self.eventually.push(Promise { name: name.into(), holds: Box::new(holds) });
@@ -137,7 +142,11 @@ impl<S: StateMachine> Sim<S> {
     /// With the report of [`Sim::check`], if something does not hold.
     #[track_caller]
     pub fn run(self, draw: impl Fn(&mut Random) -> S::Command + Send + Sync + 'static) -> Runs {
-        self.check(draw).unwrap_or_else(|failure| panic!("{failure}"))
+        match self.check(draw) {
+            Ok(runs) => runs,
+            // Not in a closure: the line that is blamed is that of the test.
+            Err(failure) => panic!("{failure}"),
+        }
     }
 
     /// As [`Sim::run`], for tests that look at the failure.
@@ -161,10 +170,13 @@ impl<S: StateMachine> Sim<S> {
             mutant: self.mutant,
             ..RunOptions::default()
         };
-        let Sim { choice, seeds, always, eventually, .. } = self;
-        validate(&choice, &seeds)?;
+        let Sim { choice, seeds, only, always, eventually, .. } = self;
+        validate(&choice, only, &seeds)?;
         let test = Test { choice, options, draw: Arc::new(draw), always: always.into(), eventually: eventually.into() };
-        let seeds = alone.map_or(seeds, |seed| seed..seed.saturating_add(1));
+        let seeds = match alone.or(only) {
+            Some(seed) => seed..=seed,
+            None => seeds.start..=seeds.end.saturating_sub(1),
+        };
         let began = Instant::now();
         let mut runs = Runs::default();
         let mut first = None;
@@ -177,7 +189,7 @@ impl<S: StateMachine> Sim<S> {
         let again = replays::determinism::<S>(&lock(&journal).records);
         again.map_err(|violation| {
             let detail = format!("{}\n(applied again after {:.1} s)", violation.detail, began.elapsed().as_secs_f64());
-            test.failure(seeds.start, Violation { detail, ..violation }, 0, Vec::new())
+            test.failure(*seeds.start(), Violation { detail, ..violation }, 0, Vec::new())
         })?;
         Ok(runs)
     }
@@ -251,7 +263,7 @@ fn setup(why: String) -> Box<Failure> {
 }
 
 /// Whether this can be run at all.
-fn validate(choice: &Choice, seeds: &Range<u64>) -> Result<(), Box<Failure>> {
+fn validate(choice: &Choice, only: Option<u64>, seeds: &Range<u64>) -> Result<(), Box<Failure>> {
     let Choice { nodes, clients, faults_for, .. } = *choice;
     let duration = Duration::from_micros(faults_for);
     let checks = [
@@ -260,7 +272,10 @@ fn validate(choice: &Choice, seeds: &Range<u64>) -> Result<(), Box<Failure>> {
             clients == 0 || clients > CLIENTS_MAX,
             format!("clients({clients}): without a client there are no commands, and {CLIENTS_MAX} is the most"),
         ),
-        (seeds.is_empty(), format!("seeds({}..{}): the range is empty, no seed would run", seeds.start, seeds.end)),
+        (
+            only.is_none() && seeds.is_empty(),
+            format!("seeds({}..{}): the range is empty, no seed would run", seeds.start, seeds.end),
+        ),
         (
             duration.is_zero() || duration > DURATION_MAX,
             format!("duration({duration:?}): it is above zero and at most {DURATION_MAX:?}"),

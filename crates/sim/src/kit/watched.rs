@@ -10,6 +10,7 @@ use super::journal::{Journal, Promises, name};
 use super::show;
 use crate::checkers::Violation;
 use crate::network::Endpoint;
+use crate::panics;
 
 /// Bytes before each command that name its operation.
 const NUMBER_BYTES: usize = 8;
@@ -56,9 +57,7 @@ impl<S: StateMachine> Watched<S> {
                 Err(error)
             }
             Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
-                self.note("apply goes on", format!("apply panicked on {}: {text}", at()));
+                self.note("apply goes on", format!("apply panicked on {}: {}", at(), panics::text(&*panic)));
                 resume_unwind(panic)
             }
         }
@@ -82,12 +81,10 @@ impl<S: StateMachine> Machine for Watched<S> {
         };
         lock(&self.journal).on_applied::<S>(self.endpoint, cx, (operation, command.codec, bytes), &reply, state);
         for promise in self.always.iter() {
-            if !self.machine.read(|state| (promise.holds)(state))? {
-                let state = self.machine.snapshot()?;
+            if let Some(broken) = self.machine.read(|state| promise.broken(state))? {
+                let state = show::state::<S>(&self.machine.snapshot()?);
                 let after = format!("after {} at {} of the log", show::command::<S>(bytes), cx.index());
-                let detail =
-                    format!("{:?} does not hold {after}\nthe state is {}", promise.name, show::state::<S>(&state));
-                self.note("always", detail);
+                self.note("always", format!("{broken} {after}\nthe state is {state}"));
             }
         }
         Ok(reply)

@@ -4,10 +4,8 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use slimcluster_core::machine::{ApplyContext, StateMachine};
-use slimcluster_core::random::Random;
 use slimcluster_sim::kit::Failure;
-use slimcluster_sim::{Faults, Sim};
+use slimcluster_sim::{ApplyContext, Faults, Random, Sim, StateMachine};
 
 /// What is wrong with a machine.
 trait Flaw: Send + Sync + 'static {
@@ -185,6 +183,23 @@ fn a_promise_that_is_broken_once_is_found() {
         text.contains("\"it is small\" does not hold after ") && text.contains("the state is {\"commands\":"),
         "{text}"
     );
+}
+
+fn assert_small(sum: &Sum<None>) -> bool {
+    assert!(sum.total < 500, "it is {}", sum.total);
+    true
+}
+
+#[test]
+fn a_promise_that_panics_is_broken_and_apply_is_not() {
+    let sims =
+        [sim::<None>().always("it is small", assert_small), sim::<None>().eventually("it is small", assert_small)];
+    for (sim, property) in sims.into_iter().zip(["always", "eventually"]) {
+        let (said, text) = found(sim, draw);
+        assert_eq!(said, property);
+        assert!(text.contains("\"it is small\" does not hold (it is ") && text.contains("the state is {"), "{text}");
+        assert!(!text.contains("Answer what is wrong"), "{text}");
+    }
 }
 
 #[test]

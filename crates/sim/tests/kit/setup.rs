@@ -1,10 +1,11 @@
 //! What cannot be run is one clear error, and nothing runs.
 
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use slimcluster_core::machine::{ApplyContext, StateMachine};
-use slimcluster_sim::{Faults, Sim};
+use slimcluster_sim::{ApplyContext, Faults, Sim, StateMachine};
 
 #[derive(Default, Serialize, Deserialize)]
 struct Sum(u64);
@@ -38,6 +39,28 @@ fn a_test_that_cannot_run_says_why() {
     for (said, expected) in cases {
         assert_eq!(said, expected);
     }
+}
+
+#[test]
+fn the_last_seed_is_a_seed() {
+    let runs = Sim::<Sum>::nodes(1).seeds(5..5).seed(u64::MAX).duration(Duration::from_secs(1)).run(|rng| rng.next());
+    assert_eq!(runs.seeds, 1);
+}
+
+#[test]
+fn a_failure_points_at_the_line_of_the_test() {
+    static BLAMED: Mutex<Option<(String, u32)>> = Mutex::new(None);
+    // Whatever the kit itself does about panics is done by now.
+    Sim::<Sum>::nodes(1).seed(0).duration(Duration::from_secs(1)).run(|rng| rng.next());
+    let (before, ours) = (take_hook(), std::thread::current().id());
+    set_hook(Box::new(move |panic| match panic.location().filter(|_| std::thread::current().id() == ours) {
+        Some(location) => *BLAMED.lock().unwrap() = Some((location.file().to_owned(), location.line())),
+        None => before(panic),
+    }));
+    let line = line!() + 1;
+    let failed = catch_unwind(|| Sim::<Sum>::nodes(0).run(|rng| rng.next()));
+    assert!(failed.is_err());
+    assert_eq!(*BLAMED.lock().unwrap(), Some((file!().to_owned(), line)));
 }
 
 #[test]
