@@ -32,7 +32,7 @@ pub enum Request {
 
 /// What the clients ask of a cluster, and how its answers are judged. Times are virtual microseconds.
 ///
-/// An operation begins once and ends at most once, with exactly one of `on_committed`, `on_refused` and `on_read`. Until then it
+/// An operation begins once and ends at most once, with one of `on_committed`, `on_refused`, `on_read` and `on_read_refused`. Until then it
 /// may be reported as unknown, and may still take effect: an operation of a process that died never ends.
 pub trait Workload: Send {
     /// The name under which the state machine is registered.

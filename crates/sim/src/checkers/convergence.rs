@@ -1,4 +1,4 @@
-//! What must be so some time after the last fault (L1, S3): what is missing, in words.
+//! What must be so some time after the last fault (L3, S3): what is missing, in words.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
-//! The second judge of linearizability (R9): a search that knows nothing of logs, floors and replicas, over the operations of one
-//! register as its clients saw them.
+//! The second judge of linearizability (R9): a search that knows nothing of floors and replicas, over the operations of one register as
+//! its clients saw them. The order of the log tells it only which of the operations that nobody was told the outcome of took effect,
+//! and by when.
 
 use std::collections::BTreeMap;
 

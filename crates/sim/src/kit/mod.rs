@@ -33,7 +33,7 @@
 //! | snapshot round trip | a state that is written and read back writes the same bytes, and goes on like the original |
 //! | exactly once | a command has one effect, however often it was tried, and its caller gets that one's answer |
 //! | durability | after a power loss of all nodes everything that was acknowledged is there |
-//! | linearizability | one order explains all answers and reads; judged by the log, and without it |
+//! | linearizability | one order explains all answers and reads; judged by the log, and by a search that asks it only what became of unanswered commands |
 //! | apply goes on | no command panics, and none is unreadable |
 //!
 //! And everything that the simulator demands of our own code. [`Sim::always`] and [`Sim::eventually`] add what the machine promises.
