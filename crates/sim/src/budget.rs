@@ -23,8 +23,8 @@ pub enum Standing {
     Whole,
     /// Its medium is wounded, and nobody has noticed yet.
     Wounded,
-    /// Its store was refused with this error: it stays down.
-    Lost(String),
+    /// Its store was refused, with an error that names the file: it stays down.
+    Lost,
     /// It got an empty disk: another node, which is no voter.
     Replaced,
 }
@@ -71,9 +71,9 @@ impl Budget {
         self.excluded += 1;
     }
 
-    /// The store of the place was refused at `now`, with this error.
-    pub fn lose(&mut self, now: u64, place: usize, error: String) {
-        self.standings[place] = Standing::Lost(error);
+    /// The store of the place was refused at `now`.
+    pub fn lose(&mut self, now: u64, place: usize) {
+        self.standings[place] = Standing::Lost;
         self.note(now);
     }
 
@@ -85,12 +85,12 @@ impl Budget {
 
     /// Whether the place is down for good.
     pub fn is_lost(&self, place: usize) -> bool {
-        matches!(self.standings[place], Standing::Lost(_))
+        self.standings[place] == Standing::Lost
     }
 
     /// Whether the voter that lived here is gone for good.
     pub fn is_spent(&self, place: usize) -> bool {
-        matches!(self.standings[place], Standing::Lost(_) | Standing::Replaced)
+        matches!(self.standings[place], Standing::Lost | Standing::Replaced)
     }
 
     /// When so many places were gone that no quorum was left.
@@ -130,9 +130,9 @@ mod tests {
     #[test]
     fn beyond_it_the_moment_is_kept() {
         let mut budget = Budget::new(3, 2);
-        budget.lose(7, 0, "damaged".to_owned());
+        budget.lose(7, 0);
         budget.replace(9, 2);
-        budget.lose(11, 1, "damaged".to_owned());
+        budget.lose(11, 1);
         assert_eq!(budget.exceeded_at(), Some(9));
     }
 }

@@ -8,7 +8,7 @@ use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes, uncounted};
 use slimcluster_core::types::StoreId;
-use slimcluster_wal::{FreshIds, Wal, WalError};
+use slimcluster_wal::{Damage, FreshIds, Wal, WalError};
 
 use crate::budget::Standing;
 use crate::checkers::{Verdict, Violation};
@@ -96,19 +96,18 @@ impl World {
         }
     }
 
-    /// Whether `error` is what a wounded store must say: damage, or a sector that cannot be read, by the name of the file.
+    /// Whether `error` is what a wounded store must say: damage, or a sector that cannot be read, by the name of the file. Anything else
+    /// that keeps a store from opening is a violation.
     pub(crate) fn is_wound(&self, place: usize, error: &WalError) -> bool {
-        let is_wounded = *self.budget.standing(place) == Standing::Wounded;
-        is_wounded
-            && matches!(error, WalError::Damaged(_) | WalError::Io { .. })
-            && self.places[place].disk.is_wounded()
+        let is_wounded = *self.budget.standing(place) == Standing::Wounded && self.places[place].disk.is_wounded();
+        is_wounded && names_a_file(error)
     }
 
     /// The store of a place is refused: it stays down, or the operator moves the directory aside and starts a new node.
-    pub(crate) fn lose_store(&mut self, place: usize, error: String) {
+    pub(crate) fn lose_store(&mut self, place: usize, error: &WalError) {
         sometimes(Situation::DamagedStoreRefused);
         self.trace.event(self.now, [41, place as u64, 0], || format!("n{} is refused its store: {error}", place + 1));
-        self.budget.lose(self.now, place, error);
+        self.budget.lose(self.now, place);
         if self.phase == Phase::Faults && self.places[place].rng.chance(1, 2) {
             self.replace_disk(place);
         }
@@ -192,19 +191,27 @@ impl World {
         let disk = &self.places[place].disk;
         disk.has_failed() || disk.is_wounded()
     }
+}
 
-    /// The end of a run beyond the budget: whoever lost its store was told why.
-    pub(crate) fn audit_ruin(&self) -> Verdict {
-        for place in 0..self.swarm.nodes {
-            if let Standing::Lost(error) = self.budget.standing(place)
-                && error.is_empty()
-            {
-                return Err(Violation::of(
-                    "named error",
-                    format!("n{} was refused its store without a word", place + 1),
-                ));
-            }
-        }
-        Ok(())
+/// Whether it is damage, or a refused call, and says of which file.
+fn names_a_file(error: &WalError) -> bool {
+    matches!(error, WalError::Damaged(Damage { file, .. }) | WalError::Io { file, .. } if !file.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_names_no_file_is_found() {
+        let refused = |file: &str| WalError::Io {
+            directory: "n1".to_owned(),
+            file: file.to_owned(),
+            operation: "read",
+            source: std::io::Error::other("bad sector"),
+        };
+        assert!(names_a_file(&refused("hard_state")));
+        assert!(!names_a_file(&refused("")));
+        assert!(!names_a_file(&WalError::NoStore { directory: "n1".to_owned() }), "no damage");
     }
 }

