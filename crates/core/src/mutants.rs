@@ -188,6 +188,10 @@ mutants! {
 
     /// Links: a peer that never proves itself is waited for without end.
     ProofAwaitedForEver = "proof-awaited-for-ever",
+    /// Links: whoever has greeted is obeyed, whatever cluster it is of (rule 28).
+    UuidNotCompared = "uuid-not-compared",
+    /// SWIM: all are answered as often as they ask.
+    AnswersUnlimited = "answers-unlimited",
 
     /// Wire: the checksum of a frame is not verified.
     FrameChecksumSkipped = "frame-checksum-skipped",

@@ -7,6 +7,7 @@ use super::node::{ASK_AGAIN, Node};
 use super::proposals::forward_header;
 use super::reads::Asker;
 use crate::machine::{MachineEntry, SessionEntry};
+use crate::mutants::mutant;
 use crate::raft::{self, Proposal, ProposeError, ReadId};
 use crate::situations::{Situation, sometimes};
 use crate::swim::NAME_BYTES_MAX;
@@ -25,7 +26,8 @@ impl Node {
         }
         // Everything else belongs to a cluster, which the link must have proven (rule 28).
         let proven = self.links.proven(from).and_then(|hello| hello.uuid);
-        if self.raft.is_none() || proven.is_none() || proven != self.uuid() {
+        let has_proven = proven.is_some() && proven == self.uuid() || mutant!(UuidNotCompared);
+        if self.raft.is_none() || !has_proven {
             sometimes(Situation::UnprovenDropped);
             self.count_drop("a message of a peer that has not proven this cluster");
             return;
