@@ -173,8 +173,6 @@ mutants! {
     IsolationIgnored = "swim-isolation-ignored",
     /// SWIM: who was isolated tells the others whom it has given up (rule 32).
     UnreachableSaid = "swim-unreachable-said",
-    /// SWIM: the time that a suspicion has spent in isolation counts (rule 32).
-    SilenceCounted = "swim-silence-counted",
     /// SWIM: an update rides on one datagram only (SWIM paper, section 4.1).
     UpdateSentOnce = "swim-update-sent-once",
     /// SWIM: who was taken for dead is never asked again.

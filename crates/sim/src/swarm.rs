@@ -45,11 +45,11 @@ pub enum Profile {
 impl Profile {
     /// All profiles: name, and weight in percent.
     pub const ALL: &'static [(Profile, &'static str, u64)] = &[
-        (Profile::General, "general", 79),
+        (Profile::General, "general", 74),
         (Profile::Formation, "formation", 4),
         (Profile::Damage, "damage", 10),
         (Profile::Ruin, "ruin", 4),
-        (Profile::Gossip, "gossip", 3),
+        (Profile::Gossip, "gossip", 8),
     ];
 
     /// A profile by its weight.

@@ -97,7 +97,7 @@ impl Swim {
             if !self.is_suspect(id) {
                 continue;
             }
-            if !was_given_up && !mutant!(SilenceCounted) {
+            if !was_given_up {
                 let now = self.now;
                 self.table.note(id, |entry| entry.silence += now.since(entry.since.max(silence_began)));
                 self.arm_suspicion(id);

@@ -27,7 +27,7 @@ use super::reads::Reads;
 use super::replicas::Replicas;
 use super::storage::Store;
 use super::witness::{self, Effects, Witness};
-use super::{Verdict, Violation, answers, append_only, clusters, commit_rule, durability};
+use super::{Verdict, Violation, answers, append_only, clusters, commit_rule, durability, swim_quorum};
 use crate::clock::DRIFT_MAX;
 use crate::network::Endpoint;
 
@@ -284,6 +284,9 @@ impl Checkers {
         let position =
             Position { hard_state: raft.hard_state(), last: raft.last().index, commit, applied: raft.applied_index() };
         self.monotonic.on_step(endpoint, node, position)?;
+        if let Some(Phase::Formed { baseline, .. }) = self.stores[place].durable_identity().map(|own| &own.phase) {
+            swim_quorum::check(node, raft.configuration().voters(), baseline)?;
+        }
         let leads = (raft.role() == Role::Leader).then_some(term);
         let Seen { leads: led, commit: before, .. } = self.seen[place];
         (self.seen[place].leads, self.seen[place].commit) = (leads, commit);

@@ -28,6 +28,7 @@
 //! SWIM:
 //! * S1, S3 [`swim_views`]: who crashed is dead to everybody, and all views are true again, in time.
 //! * S2, S8 [`swim_verdicts`]: nobody who is well, and nobody who said good-bye, is taken for dead.
+//! * S9 [`swim_quorum`]: gossip never changes who votes.
 //! * S4, S5, S7 [`swim_claims`]: no resurrection, numbers raised by their owners only, datagrams that fit.
 //!
 //! Attacks: Z3 [`amplification`]: who has proven nothing is answered so often and no more.
@@ -71,6 +72,7 @@ pub mod sampled;
 pub mod stability;
 pub mod storage;
 pub mod swim_claims;
+pub mod swim_quorum;
 pub mod swim_verdicts;
 pub mod swim_views;
 pub mod witness;

@@ -172,7 +172,7 @@ impl Cluster {
         self.end(seat, Standing::Crashed(now));
         let away = self.patience() + rng.below(2 * self.patience());
         self.run_until(now + away.min(40 * SECOND))?;
-        if rng.chance(1, 2) {
+        if rng.chance(3, 4) {
             self.seats[seat].address.set_port(7_001);
             sometimes(Situation::MemberMoved);
         }
