@@ -4,22 +4,26 @@ use bytes::Bytes;
 use slimcluster_core::node::io::LinkId;
 use slimcluster_core::wire::{Assembler, decode_peer_message};
 
-use crate::checkers::Verdict;
+use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
 use crate::world::World;
 
-/// Answers, votes, heartbeats and handshakes are below this; longer frames carry runs and are not decoded a second time.
-const ANSWER_BYTES_MAX: usize = 512;
+/// Commands and runs make a message longer than this; those are not decoded a second time. Whatever has no body is.
+const BODY_BYTES_MAX: usize = 512;
 
 impl World {
     /// A process sends a frame.
     pub(crate) fn check_frame(&mut self, endpoint: Endpoint, link: LinkId, frame: &Bytes) -> Verdict {
-        if frame.len() > ANSWER_BYTES_MAX {
+        let assembled = Assembler::default().push(frame).ok().flatten();
+        let Some(assembled) = assembled.filter(|assembled| assembled.body.len() <= BODY_BYTES_MAX) else {
+            // Part of a long message, or a message of much.
             self.overhear_frame(frame, None);
             return Ok(());
-        }
-        let Ok(Some(assembled)) = Assembler::default().push(frame) else { return Ok(()) };
-        let Ok(message) = decode_peer_message(assembled) else { return Ok(()) };
+        };
+        let Ok(message) = decode_peer_message(assembled) else {
+            let detail = format!("n{} sends {} bytes that nobody can read", endpoint.place + 1, frame.len());
+            return Err(Violation::of("messages", detail));
+        };
         self.overhear_frame(frame, Some(&message));
         let receiver = self.network.other_end(endpoint, link);
         let peer = receiver.and_then(|receiver| Some((receiver.place, self.process(receiver)?.node.id())));

@@ -204,8 +204,7 @@ impl Checkers {
             introduced.insert(link, hello.from);
         }
         let store = &self.stores[place];
-        let durable = store.durable_identity().map(|identity| identity.node);
-        if durable != Some(node) || introduced.get(&link).is_some_and(|id| *id != node) {
+        if introduced.get(&link).is_some_and(|id| *id != node) {
             // It took a new id: what it had to say under the old one still leaves, before the links of that one are closed.
             return Ok(());
         }
