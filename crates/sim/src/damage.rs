@@ -12,7 +12,7 @@ use slimcluster_wal::{Damage, FreshIds, Wal, WalError};
 
 use crate::budget::Standing;
 use crate::checkers::{Verdict, Violation};
-use crate::disk::Stray;
+use crate::disk::{DiskFaults, Stray};
 use crate::faults::Undo;
 use crate::lifecycle::CLUSTER_ID;
 use crate::network::Endpoint;
@@ -86,6 +86,9 @@ impl World {
         }
         let fresh = FreshIds { node: NodeId(0), store: StoreId(0) };
         let copy = self.places[place].disk.fork();
+        // An opening that has no space would cut the tail and fail afterwards: then nobody could tell any more.
+        copy.limit_space(None);
+        copy.set_faults(DiskFaults::default());
         let opened = uncounted(|| Wal::open(copy.mount(), self.wal_options(), CLUSTER_ID, fresh));
         let Ok((_, recovered)) = opened else { return };
         let store = &self.checkers.stores[place];

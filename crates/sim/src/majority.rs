@@ -8,10 +8,9 @@ use crate::budget::Standing;
 use crate::checkers::Verdict;
 use crate::checkers::stability::Stability;
 use crate::checkers::storage::Store;
-use crate::faults::{HOLE_BYTES, Undo};
+use crate::faults::Undo;
 use crate::phases::Phase;
 use crate::streams::{Concern, stream};
-use crate::swarm::log_uniform;
 use crate::trouble::{Breakage, FOREVER};
 use crate::world::World;
 
@@ -92,12 +91,6 @@ impl World {
             Breakage::Flapping => {
                 let directions = [out(&core), into(&core)].concat();
                 self.on_undo(Undo::Flap(directions, FLAPS, rng.fork(0), Phase::Majority))?;
-            }
-            Breakage::MtuHole => {
-                let bytes_max = log_uniform(rng, HOLE_BYTES.0, HOLE_BYTES.1) as usize;
-                let (out, into) = (out(&core), into(&core));
-                let directions = [out.clone(), into.clone(), [out, into].concat()];
-                self.set_holes(&directions[rng.below(3) as usize], bytes_max, true);
             }
             Breakage::Frozen => {
                 // What is down when it breaks is not there to stand still.

@@ -86,8 +86,6 @@ pub enum Breakage {
     SlowNode,
     /// Its process dies soon after each start, or before.
     CrashLoop,
-    /// Packets above a size vanish on their way to it, or from it, or both; small ones pass.
-    MtuHole,
 }
 
 impl Breakage {
@@ -106,6 +104,5 @@ impl Breakage {
         Breakage::StuckDisk,
         Breakage::SlowNode,
         Breakage::CrashLoop,
-        Breakage::MtuHole,
     ];
 }
