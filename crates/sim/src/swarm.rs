@@ -266,7 +266,7 @@ impl Swarm {
             write_latency: (log_uniform(rng, 50, 3_000), log_uniform(rng, 50, 10_000)),
             step: log_uniform(rng, 1, 200),
             apply_latency: (log_uniform(rng, 1, 500), log_uniform(rng, 1, 3_000)),
-            clients: 5 + rng.below(10) as usize,
+            clients: 4 + rng.below(9) as usize,
             keys: 1 + rng.below(4),
             think: log_uniform(rng, 15_000, 100_000),
             padding: on(rng, 16, 2_048),
