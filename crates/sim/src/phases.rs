@@ -131,7 +131,7 @@ impl World {
             match liveness::missing(&processes, &majority) {
                 None => {
                     self.stats.majority_after = self.now - self.phase_began;
-                    self.majority_until = self.now + STABLE_FOR;
+                    self.majority_until = self.now.max(self.links_are_new()) + STABLE_FOR;
                 }
                 Some(missing) if self.now > self.phase_began + liveness::WORKS_WITHIN => {
                     return Err(Violation::of("liveness of a majority", missing));
@@ -149,7 +149,7 @@ impl World {
     /// Once all of a working majority follow one of their own, that one leads to the end of the phase (L2). A campaign of before
     /// that, begun while nobody heard of the leader, may still depose it: its candidate knows the higher term, and nobody else need.
     fn check_leader(&mut self, is_core: &[bool]) -> Verdict {
-        if self.stats.majority_after == 0 {
+        if self.stats.majority_after == 0 || self.now < self.links_are_new() {
             return Ok(());
         }
         let core = self.places.iter().zip(is_core).filter(|(_, is_core)| **is_core).map(|(place, _)| place);
@@ -169,6 +169,11 @@ impl World {
             self.cut_from_leader(*leader);
         }
         views.into_iter().try_for_each(|(viewer, view)| self.stability.on_view(viewer, view))
+    }
+
+    /// From this time on no link of the phase hangs because of a fault of before: those that did are given up.
+    fn links_are_new(&self) -> u64 {
+        self.phase_began + self.swarm.network.stall_max.max(NetworkFaults::HEALTHY.stall_max)
     }
 
     /// Everybody is healthy again.

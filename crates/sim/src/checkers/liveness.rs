@@ -2,7 +2,8 @@
 //! nodes, and each is linked with the leader both ways, so that nobody else is needed for a quorum.
 //!
 //! Two cases are excepted, both of a leader outside the majority. One that reaches a quorum, but not all of the majority, keeps its
-//! lead, by the nature of Raft, and those that it does not reach have no leader. And one whose disk or processor is slow keeps its
+//! lead, by the nature of Raft, and those that it does not reach have no leader; where its quorum is one only with nodes that are broken
+//! as well, nothing may commit. And one whose disk or processor is slow keeps its
 //! lead as long as it sends heartbeats, while whoever lags behind waits for its reads: stepping down for slowness (rule 29) is to
 //! come, and takes this exception with it.
 
@@ -48,6 +49,10 @@ pub fn missing(processes: &[Option<&Process>], majority: &Majority<'_>) -> Optio
     let unreached = |place: usize| leader.is_some_and(|leader| network.is_cut_between(leader, place));
     let reaches_some = core.iter().any(|place| !unreached(*place));
     if leader.is_some_and(|leader| is_slow[leader] && !is_core[leader]) {
+        return None;
+    }
+    let reached = 1 + core.iter().filter(|place| !unreached(**place)).count();
+    if leader.is_some_and(|leader| !is_core[leader]) && reached <= processes.len() / 2 {
         return None;
     }
     for place in core {
