@@ -6,7 +6,7 @@ use slimcluster_core::storage::Fetched;
 use slimcluster_core::{Run, WallTime, raft};
 
 use crate::checkers::{Verdict, Violation};
-use crate::network::{DATAGRAM_BYTES_MAX, Endpoint};
+use crate::network::Endpoint;
 use crate::phases::Phase;
 use crate::trace::digest;
 use crate::trouble::FOREVER;
@@ -138,9 +138,7 @@ impl World {
         self.trace_output(endpoint, &output);
         match output {
             Output::Datagram { to, bytes } => {
-                if bytes.len() > DATAGRAM_BYTES_MAX {
-                    return Err(Violation::of("datagram size", format!("{} bytes sent to {to}", bytes.len())));
-                }
+                self.checkers.on_datagram(endpoint, &bytes)?;
                 let from = self.places[endpoint.place].address;
                 self.overhear_datagram(endpoint, to, &bytes)?;
                 self.network.send_datagram(now, endpoint.place, from, to, bytes);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use slimcluster_core::machine::{Applied, Machine};
 use slimcluster_core::node::io::LinkId;
 use slimcluster_core::node::message::PeerMessage;
 use slimcluster_core::raft::{Message, Raft, Role};
 use slimcluster_core::storage::{Phase, Recovered, Write};
+use slimcluster_core::wire::cluster_tag;
 use slimcluster_core::{ClusterUuid, CommandId, HardState, Index, LogId, NodeId, Run, Term, WriteSeq};
 
 use super::amnesia::Amnesia;
@@ -26,9 +28,11 @@ use super::promises::Promises;
 use super::reads::Reads;
 use super::replicas::Replicas;
 use super::storage::Store;
+use super::swim_claims::Claims;
 use super::witness::{self, Effects, Witness};
 use super::{Verdict, Violation, answers, append_only, clusters, commit_rule, durability, swim_quorum};
 use crate::clock::DRIFT_MAX;
+use crate::lifecycle::CLUSTER_ID;
 use crate::network::Endpoint;
 
 /// All checkers of a world.
@@ -47,6 +51,7 @@ pub struct Checkers {
     /// How far the monotonic clocks of all places have jumped in sum, in microseconds.
     clocks_jumped: u64,
     promises: Promises,
+    claims: Claims,
     /// There is one; where there are more, each is judged by itself.
     histories: BTreeMap<ClusterUuid, History>,
 }
@@ -95,6 +100,7 @@ impl Checkers {
             amnesia: Amnesia::default(),
             clocks_jumped: 0,
             promises: Promises::default(),
+            claims: Claims::default(),
             histories: BTreeMap::new(),
         }
     }
@@ -127,12 +133,14 @@ impl Checkers {
     /// The process has a new id.
     pub fn on_renamed(&mut self, endpoint: Endpoint, node: NodeId) -> Verdict {
         self.seen[endpoint.place].leads = None;
+        self.claims.on_ended(endpoint);
         self.identities.on_live(endpoint, node)
     }
 
     /// The process has ended.
     pub fn on_ended(&mut self, endpoint: Endpoint) {
         self.seen[endpoint.place] = Seen::default();
+        self.claims.on_ended(endpoint);
         self.identities.on_ended(endpoint);
         for history in self.histories.values_mut() {
             history.replicas.on_ended(endpoint);
@@ -188,6 +196,11 @@ impl Checkers {
             }
         }
         Ok(())
+    }
+
+    /// The process sends a datagram.
+    pub fn on_datagram(&mut self, endpoint: Endpoint, bytes: &Bytes) -> Verdict {
+        self.claims.on_datagram(endpoint, cluster_tag(CLUSTER_ID), bytes)
     }
 
     /// The process at `place`, which runs as `node`, says something on `link`, to the process of a place that runs as another node,
