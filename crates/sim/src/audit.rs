@@ -20,6 +20,9 @@ impl World {
         if let Some(missing) = self.attacker.as_ref().and_then(|attacker| attacker.missing(&self.network)) {
             return Some(missing);
         }
+        if let Some(missing) = self.missing_to_strangers() {
+            return Some(missing);
+        }
         let stale = self.fresh.iter().zip(left_out).position(|(fresh, left_out)| !fresh && !left_out)?;
         Some(format!("no fresh write went through n{}", stale + 1))
     }
@@ -38,6 +41,7 @@ impl World {
 
     /// Everything that was acknowledged stands on every node, and equal logs have made equal states.
     pub(crate) fn audit(&mut self) -> Verdict {
+        self.check_strangers()?;
         let left_out = self.left_out();
         let members = self.places.iter().zip(&left_out).filter(|(_, left_out)| !**left_out).map(|(place, _)| place);
         let states = members.flat_map(|place| &place.process).map(|process| process.host.serialise());

@@ -144,7 +144,8 @@ impl World {
                 self.network.send_datagram(now, endpoint.place, from, to, bytes);
             }
             Output::Discover => {
-                let addresses = self.places.iter().map(|place| place.address).collect();
+                let ours = self.places.iter().map(|place| place.address);
+                let addresses = ours.chain(self.stranger_addresses()).collect();
                 self.after(MILLISECOND, Event::Answer(endpoint, Box::new(Input::Discovered(addresses))));
             }
             Output::Announce(_) => {}
@@ -211,6 +212,7 @@ impl World {
     }
 
     fn on_event(&mut self, endpoint: Endpoint, event: &NodeEvent) -> Verdict {
+        self.check_seen_of_strangers(event)?;
         match event {
             NodeEvent::ConsensusStopped(reason) if !self.is_hurt(endpoint.place) => {
                 Err(Violation::of("no broken invariant", format!("n{} stopped: {reason}", endpoint.place + 1)))

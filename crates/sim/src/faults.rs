@@ -134,6 +134,7 @@ impl World {
             FaultClass::Garbage => self.lay_siege(Weapon::Garbage, place, rng),
             FaultClass::ReplayedGossip => self.lay_siege(Weapon::Replay, place, rng),
             FaultClass::HostileLinks => self.lay_siege(Weapon::Link, place, rng),
+            FaultClass::Strangers => self.meet_strangers(&mut rng)?,
             FaultClass::Flood => self.lay_siege(Weapon::Flood, place, rng),
         }
         Ok(())

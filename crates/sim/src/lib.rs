@@ -52,6 +52,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod shrink;
+pub mod strangers;
 pub mod streams;
 pub mod strike;
 pub mod swarm;

@@ -26,6 +26,7 @@ impl World {
         };
         self.overhear_frame(frame, Some(&message));
         let receiver = self.network.other_end(endpoint, link);
+        self.check_said_to_stranger(receiver, &message)?;
         let peer = receiver.and_then(|receiver| Some((receiver.place, self.process(receiver)?.node.id())));
         let Some(node) = self.process(endpoint).map(|process| process.node.id()) else { return Ok(()) };
         self.checkers.on_message((endpoint.place, node), link, peer, &message)

@@ -52,6 +52,7 @@ impl World {
         match self.phase {
             Phase::Faults => {
                 self.roll_out()?;
+                self.part_with_namesakes()?;
                 if self.begin_majority()? {
                     self.after(LOOK, Event::Phase);
                 } else {
@@ -178,6 +179,7 @@ impl World {
 
     /// Everybody is healthy again.
     fn heal_all(&mut self) -> Verdict {
+        self.check_strangers()?;
         self.enter(Phase::Healed);
         self.heal_network();
         if let Some(attacker) = &mut self.attacker {

@@ -31,6 +31,8 @@ pub enum Concern {
     Act,
     /// What the attacker keeps of what it hears, and by weapon what it does while a majority must work.
     Attacker,
+    /// The second cluster, and behind it each of its nodes.
+    Strangers,
 }
 
 /// The generator of a concern.

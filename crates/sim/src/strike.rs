@@ -83,6 +83,8 @@ pub enum FaultClass {
     HostileLinks,
     /// The attacker asks and asks, under an address that is not its own.
     Flood,
+    /// A second cluster comes onto the network, or one of its nodes starts again, perhaps where one of ours was.
+    Strangers,
 }
 
 impl FaultClass {
@@ -137,6 +139,7 @@ impl FaultClass {
         (FaultClass::ReplayedGossip, "replayed-gossip", 2_000, 20_000),
         (FaultClass::HostileLinks, "hostile-links", 2_000, 20_000),
         (FaultClass::Flood, "flood", 8_000, 40_000),
+        (FaultClass::Strangers, "strangers", 2_000, 12_000),
     ];
 }
 

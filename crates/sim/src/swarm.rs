@@ -334,6 +334,8 @@ pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool
         Profile::General if class.destroys() => rng.chance(1, 16),
         // Most worlds are among themselves.
         _ if class.is_hostile() => rng.chance(1, 4),
+        // It is a cluster more to simulate.
+        _ if class == FaultClass::Strangers => rng.chance(1, 6),
         // It stops every replica for a while, and with it the load that shows the other faults.
         _ if class == FaultClass::PoisonCommand => rng.chance(1, 6),
         Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),

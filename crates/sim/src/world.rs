@@ -29,6 +29,7 @@ use crate::plan::Plan;
 use crate::process::Process;
 use crate::report::Stats;
 use crate::schedule::Schedule;
+use crate::strangers::Strangers;
 use crate::streams::{Concern, stream};
 use crate::strike::Strike;
 use crate::swarm::{Profile, Swarm};
@@ -68,6 +69,8 @@ pub enum Event {
     Strike(Strike),
     /// A fault ends.
     Undo(Undo),
+    /// A node of the second cluster takes a step, with something that has reached it or without.
+    Stranger(Endpoint, Option<Box<Input>>),
     /// The run enters its next phase, or looks whether it may.
     Phase,
 }
@@ -176,16 +179,19 @@ pub struct World {
     pub(crate) budget: Budget,
     /// In worlds that have one.
     pub(crate) attacker: Option<Box<Attacker>>,
+    /// The second cluster, in worlds that have one.
+    pub(crate) strangers: Option<Box<Strangers>>,
     schedule: Schedule<Event>,
 }
 
 impl World {
     /// The world of a plan, before anything happened.
     pub fn new(plan: Plan, workload: Box<dyn Workload>, options: RunOptions) -> Self {
-        let attacker = Attacker::of(&plan);
+        let (attacker, strangers) = (Attacker::of(&plan), Strangers::of(&plan));
         let Plan { seed, swarm, strikes } = plan;
-        // One place more than nodes: the attacker's.
-        let network = Network::new(swarm.nodes + 1, stream(seed, Concern::Network, 0), swarm.network);
+        // Behind the nodes come the attacker and the second cluster.
+        let network_places = swarm.nodes + 1 + strangers.as_ref().map_or(0, |strangers| strangers.places());
+        let network = Network::new(network_places, stream(seed, Concern::Network, 0), swarm.network);
         let places = (0..swarm.nodes)
             .map(|place| {
                 let disk = SimDisk::new(stream(seed, Concern::Disk, place as u64));
@@ -235,6 +241,7 @@ impl World {
             workload,
             budget: Budget::new(swarm.nodes, swarm.destroyed_max),
             attacker,
+            strangers,
             schedule: Schedule::default(),
             swarm,
         };
@@ -285,6 +292,7 @@ impl World {
             Event::Packet(packet) => {
                 let attacks = matches!(&packet, Packet::Datagram { from_place, .. } if *from_place == self.swarm.nodes);
                 let Some((endpoint, arrival)) = self.network.arrive(self.now, packet) else { return Ok(()) };
+                let Err(arrival) = self.reaches_stranger(endpoint, arrival) else { return Ok(()) };
                 if self.reaches_attacker(endpoint, &arrival)? {
                     return Ok(());
                 }
@@ -309,6 +317,7 @@ impl World {
             }
             Event::Strike(strike) => self.on_strike(strike),
             Event::Undo(undo) => self.on_undo(undo),
+            Event::Stranger(endpoint, input) => self.on_stranger(endpoint, input.map(|input| *input)),
             Event::Phase => self.on_phase(),
         }
     }
@@ -321,13 +330,12 @@ impl World {
     }
 
     fn on_arrival(&mut self, endpoint: Endpoint, arrival: Arrival) {
-        let (word, input) = match arrival {
-            Arrival::Datagram(from, bytes) => (digest(&bytes), Input::Datagram { from, bytes }),
-            Arrival::Connected(link) => (link.0, Input::Connected(link)),
-            Arrival::Accepted(link, from) => (link.0, Input::Accepted { link, from }),
-            Arrival::Frame(link, bytes) => (digest(&bytes) ^ link.0, Input::Frame { link, bytes }),
-            Arrival::Disconnected(link, reason) => (link.0, Input::Disconnected { link, reason: reason.to_owned() }),
+        let word = match &arrival {
+            Arrival::Datagram(_, bytes) => digest(bytes),
+            Arrival::Connected(link) | Arrival::Accepted(link, _) | Arrival::Disconnected(link, _) => link.0,
+            Arrival::Frame(link, bytes) => digest(bytes) ^ link.0,
         };
+        let input = arrival.into_input();
         self.trace.event(self.now, [1, endpoint.place as u64, word], || {
             let what = match &input {
                 Input::Datagram { from, bytes } => format!("datagram of {} bytes from {from}", bytes.len()),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use slimcluster_core::node::io::LinkId;
+use slimcluster_core::node::io::{Input, LinkId};
 
 /// A running process: the place of its node, and which of its starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,4 +59,17 @@ pub enum Arrival {
     Frame(LinkId, Bytes),
     /// A link is gone.
     Disconnected(LinkId, &'static str),
+}
+
+impl Arrival {
+    /// The same, as a node takes it.
+    pub fn into_input(self) -> Input {
+        match self {
+            Arrival::Datagram(from, bytes) => Input::Datagram { from, bytes },
+            Arrival::Connected(link) => Input::Connected(link),
+            Arrival::Accepted(link, from) => Input::Accepted { link, from },
+            Arrival::Frame(link, bytes) => Input::Frame { link, bytes },
+            Arrival::Disconnected(link, reason) => Input::Disconnected { link, reason: reason.to_owned() },
+        }
+    }
 }
