@@ -188,6 +188,10 @@ mutants! {
     ProofAwaitedForEver = "proof-awaited-for-ever",
     /// Links: whoever has greeted is obeyed, whatever cluster it is of (rule 28).
     UuidNotCompared = "uuid-not-compared",
+    /// Links: a greeting of another cluster id is taken for one of this.
+    ClusterIdNotCompared = "cluster-id-not-compared",
+    /// SWIM: a datagram of another cluster id is taken for one of this.
+    ClusterTagNotCompared = "cluster-tag-not-compared",
     /// SWIM: all are answered as often as they ask.
     AnswersUnlimited = "answers-unlimited",
 

@@ -529,7 +529,7 @@ enum Objection {
 }
 
 fn judge(hello: &Hello, own: &Hello) -> Result<(), Objection> {
-    if hello.cluster_id != own.cluster_id {
+    if hello.cluster_id != own.cluster_id && !mutant!(ClusterIdNotCompared) {
         return Err(Objection::Cluster);
     }
     if hello.from == own.from {

@@ -15,6 +15,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Codec, swim};
+use crate::mutants::mutant;
 use crate::swim::{Message, Sizer};
 use crate::types::COUNTER_MAX;
 use crate::{Generation, NodeId};
@@ -165,7 +166,7 @@ fn open(kind: Kind, cluster_tag: [u8; 8], bytes: &[u8]) -> Result<(Envelope, Cod
     }
     let short = |_| Drop::TooShort;
     let tag: [u8; 8] = rest[..8].try_into().map_err(short)?;
-    if tag != cluster_tag {
+    if tag != cluster_tag && !mutant!(ClusterTagNotCompared) {
         return Err(Drop::OtherCluster);
     }
     let sender = NodeId::from_bytes(rest[8..24].try_into().map_err(short)?);
