@@ -15,7 +15,7 @@ use slimcluster_core::storage::Reply;
 use slimcluster_core::wire::FRAME_BYTES_MAX;
 
 use crate::checkers::registers::RegisterHistory;
-use crate::checkers::sampled::{Asked, Sample};
+use crate::checkers::sampled::Sample;
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
 use crate::workload::{OperationId, Request, Workload};
@@ -153,7 +153,7 @@ impl Workload for RegisterLoad {
         let number = self.operations.len() as u64;
         self.operations.push(Operation { kind, floor });
         if key == SAMPLED {
-            let asked = if let Kind::Append(Appended { id, .. }) = kind { Asked::Append(id) } else { Asked::Length };
+            let asked = if let Kind::Append(Appended { id, .. }) = kind { Some(id) } else { None };
             self.sample.begin(at, client, number, asked);
         }
         (OperationId(number), request)

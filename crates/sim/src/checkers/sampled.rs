@@ -14,9 +14,9 @@ const WORK_MAX: u64 = 1_000_000;
 
 /// What a client asks of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// To add the entry of this number; answered by its position.
-    Append(u64),
+enum Asked {
+    /// To add an entry; answered by its position. Which entry it is changes nothing, so appends are interchangeable.
+    Append,
     /// How long it is.
     Length,
 }
@@ -38,7 +38,7 @@ impl Model for Register {
 
     fn step(&self, length: &u64, asked: &Asked, answer: Option<&u64>) -> Option<u64> {
         let is_true = answer.is_none_or(|answer| answer == length);
-        is_true.then_some(if matches!(asked, Asked::Append(_)) { length + 1 } else { *length })
+        is_true.then_some(if matches!(asked, Asked::Append) { length + 1 } else { *length })
     }
 }
 
@@ -54,17 +54,16 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A client begins an operation.
-    pub fn begin(&mut self, at: u64, client: usize, operation: u64, asked: Asked) {
+    /// A client begins an operation: the append of this number, or a look at the length.
+    pub fn begin(&mut self, at: u64, client: usize, operation: u64, append: Option<u64>) {
         if self.operations.len() >= OPERATIONS_MAX {
             self.full.get_or_insert(at);
             return;
         }
+        let asked = if append.is_some() { Asked::Append } else { Asked::Length };
         let id = self.history.invoke(client as u64, asked, at);
         self.operations.insert(operation, id);
-        if let Asked::Append(append) = asked {
-            self.appends.insert(append, id);
-        }
+        self.appends.extend(append.map(|append| (append, id)));
     }
 
     /// It was answered.
@@ -103,10 +102,10 @@ mod tests {
 
     fn sample() -> Sample {
         let mut sample = Sample::default();
-        sample.begin(0, 0, 0, Asked::Append(0));
+        sample.begin(0, 0, 0, Some(0));
         sample.answered(10, 0, 0);
-        sample.begin(5, 1, 1, Asked::Append(1));
-        sample.begin(20, 2, 2, Asked::Length);
+        sample.begin(5, 1, 1, Some(1));
+        sample.begin(20, 2, 2, None);
         sample
     }
 
@@ -116,6 +115,21 @@ mod tests {
         good.answered(30, 2, 1);
         good.judge([0, 1].into_iter()).unwrap();
         good.judge([0].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn appends_whose_answers_were_lost_are_interchangeable() {
+        // Forty of them are in flight while others are answered, and the last answer is wrong: which of them were first is nothing that
+        // the search has to go through.
+        let mut sample = Sample::default();
+        (0..40).for_each(|append| sample.begin(append, append as usize, append, Some(append)));
+        for step in 0..20 {
+            let (operation, at) = (100 + step, 1_000 + 10 * step);
+            sample.begin(at, 50, operation, Some(operation));
+            sample.answered(at + 5, operation, 2 * step + u64::from(step == 19) * 100);
+        }
+        let applied = (0..20).flat_map(|step| [100 + step, step]).chain(20..40);
+        assert_eq!(sample.judge(applied).unwrap_err().property, "linearizability, by search");
     }
 
     #[test]

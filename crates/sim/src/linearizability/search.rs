@@ -6,7 +6,8 @@
 //!
 //! What may never have happened (an *optional* operation) is placed only in front of an owed one, as a *variant* of the situation: first
 //! none, then one, then more, breadth first, so that what needs fewer of them is found first and stands for what needs more. Of equal
-//! optional operations the one invoked first is used first: they are interchangeable.
+//! optional operations the one invoked first is used first: they are interchangeable. So are owed ones whose answers were lost: of those
+//! that may come next, the one that is due first is used first.
 
 use std::collections::HashMap;
 
@@ -28,6 +29,8 @@ struct Candidate<'a, I, O> {
     invoked: u64,
     /// By when it took effect; never used of those that may never.
     due: u64,
+    /// Names those that took effect, whose answers were lost and whose inputs are equal: they are interchangeable.
+    twins: Option<usize>,
 }
 
 /// What a search ends with.
@@ -109,7 +112,7 @@ impl<'a, M: Model> Search<'a, M> {
     ) -> Self {
         let (mut required, mut optional) = (Vec::new(), Vec::new());
         for (id, Operation { input, invoked, outcome, .. }) in operations {
-            let candidate = |output, due| Candidate { id, input, output, invoked: *invoked, due };
+            let candidate = |output, due| Candidate { id, input, output, invoked: *invoked, due, twins: None };
             match outcome {
                 Outcome::Returned { at, output } => required.push(candidate(Some(output), *at)),
                 Outcome::Applied { by } => required.push(candidate(None, *by)),
@@ -117,6 +120,7 @@ impl<'a, M: Model> Search<'a, M> {
                 Outcome::Refused => {}
             }
         }
+        name_twins(&mut required);
         required.sort_by_key(|candidate| candidate.invoked);
         optional.sort_by_key(|candidate| candidate.invoked);
         let equal_before = |at: usize| (0..at).rev().find(|before| optional[*before].input == optional[at].input);
@@ -135,6 +139,21 @@ impl<'a, M: Model> Search<'a, M> {
             }
         }
         (Found::Inconclusive, work)
+    }
+}
+
+/// Tells which owed operations are interchangeable, by the place of the first of them.
+fn name_twins<I: PartialEq, O>(required: &mut [Candidate<'_, I, O>]) {
+    let mut firsts: Vec<usize> = Vec::new();
+    for at in 0..required.len() {
+        if required[at].output.is_some() {
+            continue;
+        }
+        let first = firsts.iter().copied().find(|first| required[*first].input == required[at].input).unwrap_or(at);
+        if first == at {
+            firsts.push(at);
+        }
+        required[at].twins = Some(first);
     }
 }
 
@@ -222,6 +241,15 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
             }
         }
         open.sort_by_key(|at| self.search.required[*at].due);
+        // Of twins that may come next, the one that is due first stands for all: where another came first, the two can change places.
+        let mut seen = Vec::new();
+        open.retain(|at| match self.search.required[*at].twins {
+            Some(twins) if seen.contains(&twins) => false,
+            twins => {
+                seen.extend(twins);
+                true
+            }
+        });
         let variants = vec![Variant { state, optional: Vec::new() }];
         Frame { step, open, horizon, variants, extended: 0, next: (0, 0) }
     }
