@@ -347,13 +347,14 @@ impl Swim {
         }
     }
 
-    /// What refutes the accusations among `updates` that are out of date. Their sender may be the last who has not heard, when nobody else passes
-    /// the news on any more.
+    /// What refutes the accusations among `updates` that are out of date, or excuses the accused, who has announced a restart. Their sender may be
+    /// the last who has not heard, when nobody else passes the news on any more.
     fn refuting(&self, updates: &[Update]) -> Vec<Update> {
         let refuting = |update: &Update| {
-            let entry = self.table.get(update.id)?;
-            let is_outdated = update.key.rank != MemberState::Alive && update.key < entry.known.key;
-            is_outdated.then(|| entry.update(update.id, false, self.now))
+            let entry = self.table.get(update.id).filter(|_| update.key.rank != MemberState::Alive)?;
+            let is_outdated = update.key < entry.known.key;
+            let is_excused = update.record.is_none() && self.has_announced_restart(update.id);
+            (is_outdated || is_excused).then(|| entry.update(update.id, is_excused, self.now))
         };
         updates.iter().filter_map(refuting).take(REFUTING_MAX).collect()
     }
@@ -434,7 +435,9 @@ impl Swim {
                 _ => {}
             }
             if spread {
-                self.queue.push(id, changed.record);
+                // Who hears of a suspicion hears of the announcement that excuses it.
+                let is_excused = self.is_suspect(id) && self.has_announced_restart(id);
+                self.queue.push(id, changed.record || is_excused);
             }
         }
         self.keep_order(id, was_present);
@@ -466,6 +469,10 @@ impl Swim {
 
     pub(super) fn is_suspect(&self, id: NodeId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.known.key.rank == MemberState::Suspect)
+    }
+
+    fn has_announced_restart(&self, id: NodeId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.restarting_until.is_some_and(|until| until > self.now))
     }
 
     /// Makes room in a full table at the cost of a tombstone. False if it is full of members.
