@@ -34,6 +34,8 @@ pub fn home(mutant: Mutant) -> Home {
             Home::Test("cargo test -p slimcluster-wal --features mutants --test mutants")
         }
         _ if mutant.name().starts_with("swim-") => Home::Worlds(Profile::Gossip),
+        // A late answer must find a process that asks under the same number.
+        Mutant::NumbersBeginAgain => Home::Worlds(Profile::Churn),
         _ => Home::Worlds(Profile::General),
     }
 }

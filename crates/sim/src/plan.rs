@@ -69,7 +69,11 @@ impl Plan {
             }
             let mean = 1_000 * log_uniform(&mut rng, *low, *high);
             let pause = |at: u64, rng: &mut Random| {
-                let hurry = if profile == Profile::Formation && at < FORMATION { 10 } else { 1 };
+                let hurry = match profile {
+                    Profile::Formation if at < FORMATION => 10,
+                    Profile::Churn if *class == FaultClass::ProcessCrash => 10,
+                    _ => 1,
+                };
                 (mean / 4 + rng.below(mean * 3 / 2)) / hurry
             };
             let mut at = pause(0, &mut rng);

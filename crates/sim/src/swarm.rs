@@ -38,6 +38,8 @@ pub enum Profile {
     Damage,
     /// Disks that lose what they were given, on a quorum: the cluster may stop, and must be safe.
     Ruin,
+    /// Processes die young and are back at once, on a slow network: what was meant for one finds the next.
+    Churn,
     /// SWIM alone, one disturbance after the other.
     Gossip,
 }
@@ -45,10 +47,11 @@ pub enum Profile {
 impl Profile {
     /// All profiles: name, and weight in percent.
     pub const ALL: &'static [(Profile, &'static str, u64)] = &[
-        (Profile::General, "general", 74),
+        (Profile::General, "general", 70),
         (Profile::Formation, "formation", 4),
         (Profile::Damage, "damage", 10),
         (Profile::Ruin, "ruin", 4),
+        (Profile::Churn, "churn", 4),
         (Profile::Gossip, "gossip", 8),
     ];
 
@@ -209,6 +212,7 @@ impl Swarm {
                 // All but one.
                 Swarm { destroyed_max: swarm.nodes.saturating_sub(1), ..swarm }
             }
+            Profile::Churn => Swarm::draw_churn(rng),
             Profile::Gossip => Swarm::draw_gossip(rng),
         }
     }
@@ -294,6 +298,27 @@ impl Swarm {
         }
     }
 
+    fn draw_churn(rng: &mut Random) -> Self {
+        let general = Swarm::draw_general(rng);
+        let network = NetworkFaults {
+            latency: log_uniform(rng, 2_000, 40_000),
+            jitter: log_uniform(rng, 1_000, 20_000),
+            ..general.network
+        };
+        Swarm {
+            network,
+            clients: 8 + rng.below(5) as usize,
+            think: log_uniform(rng, 10_000, 30_000),
+            down: log_uniform(rng, 1_000, 100_000),
+            new_address: 0,
+            recovery_crash: 0,
+            // To catch up one entry per round trip would take longer than anybody waits.
+            message_bytes_max: 64 * 1024,
+            cache_bytes_max: 256 * 1024,
+            ..general
+        }
+    }
+
     fn draw_gossip(rng: &mut Random) -> Self {
         let members = 1 + log_uniform(rng, 2, MEMBERS_MAX as u64 - 1) as usize;
         let quick_swim = rng.chance(1, 4);
@@ -331,6 +356,7 @@ impl Default for Swarm {
 pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
     match profile {
         Profile::Gossip => false,
+        Profile::Churn => class == FaultClass::ProcessCrash || !class.destroys() && rng.chance(1, 8),
         Profile::General if class.destroys() => rng.chance(1, 16),
         // Most worlds are among themselves.
         _ if class.is_hostile() => rng.chance(1, 4),
