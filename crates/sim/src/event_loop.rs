@@ -51,14 +51,14 @@ impl World {
         }
         process.node.handle(time, Input::WallTime(WallTime(clock.wall(now))));
         while let Some(input) = process.inbox.pop_front() {
-            process.node.handle(time, input);
+            process.handle(time, input);
             process.check_invariants()?;
         }
         if process.node.poll_timeout().is_some_and(|deadline| deadline <= time) {
             process.node.handle(time, Input::Timeout);
             process.check_invariants()?;
         }
-        Ok(())
+        process.check_contacts(time)
     }
 
     /// Carries out what the node wants done, unless the process dies on the way.

@@ -9,14 +9,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slimcluster_core::machine::{Applied, Budget, Host};
-use slimcluster_core::node::io::{Input, Output, RequestId};
+use slimcluster_core::node::io::{Input, LinkId, Output, RequestId};
+use slimcluster_core::node::message::PeerMessage;
 use slimcluster_core::node::{Node, NodeOptions};
 use slimcluster_core::raft::{self, Observed};
 use slimcluster_core::storage::{KnownPeer, Recovered, Write};
-use slimcluster_core::{Index, Instant, MachineId};
+use slimcluster_core::wire::{Assembler, decode_peer_message};
+use slimcluster_core::{Index, Instant, MachineId, NodeId};
 use slimcluster_wal::{Wal, WalReader};
 
 use crate::application::Orders;
+use crate::checkers::check_quorum::Contacts;
 use crate::checkers::{Verdict, Violation};
 use crate::client::Operation;
 use crate::clock::Clock;
@@ -26,6 +29,9 @@ use crate::network::Endpoint;
 const SLICE_ENTRIES: usize = 16;
 /// Bytes of one slice of apply.
 const SLICE_BYTES: usize = 16 * 1024;
+
+/// No answer to AppendEntries is longer, in either codec.
+const ANSWER_BYTES_MAX: usize = 512;
 
 /// A running process.
 pub struct Process {
@@ -41,6 +47,10 @@ pub struct Process {
     pub machine: Option<MachineId>,
     /// What its state machine has been made to do wrong.
     pub orders: Arc<Orders>,
+    /// Which node is at the other end of a link on which something has arrived. Bounded by the links of one process.
+    pub senders: BTreeMap<LinkId, NodeId>,
+    /// Who has answered it while it leads.
+    pub contacts: Contacts,
     /// What has arrived and was not handled yet.
     pub inbox: VecDeque<Input>,
     /// The event loop is busy, or frozen, until then.
@@ -111,6 +121,8 @@ impl Process {
             node,
             machine: None,
             orders: Arc::default(),
+            senders: BTreeMap::new(),
+            contacts: Contacts::default(),
             inbox: VecDeque::new(),
             busy_until: now,
             began: now,
@@ -149,6 +161,29 @@ impl Process {
         }
         self.observed = Some(Observed::new(raft));
         Ok(())
+    }
+
+    /// Hands an input to the node. What answers a leader is noted.
+    pub fn handle(&mut self, time: Instant, input: Input) {
+        if let (Some(term), Input::Frame { link, bytes }) = (self.leads, &input)
+            && bytes.len() <= ANSWER_BYTES_MAX
+            && let Some(&sender) = self.senders.get(link)
+            && let Some(Ok(PeerMessage::Raft { message, .. })) =
+                Assembler::default().push(bytes).ok().flatten().map(decode_peer_message)
+            && let raft::Message::AppendEntriesResponse(response) = message
+            && response.term == term
+        {
+            self.contacts.on_answer(term, sender, time);
+        }
+        self.node.handle(time, input);
+    }
+
+    /// The process has handled all that has arrived, and judged its deadlines.
+    pub fn check_contacts(&mut self, time: Instant) -> Verdict {
+        let Some(raft) = self.node.raft() else { return Ok(()) };
+        let leads = (raft.role() == raft::Role::Leader).then(|| raft.term());
+        let voters: Vec<NodeId> = raft.configuration().voters().collect();
+        self.contacts.check(raft.id(), leads, &voters, time)
     }
 
     /// The process's own time. This and [`Process::world_time`] are where the time of a node and that of the world meet.

@@ -11,13 +11,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use slimcluster_core::Index;
-use slimcluster_core::node::io::Input;
+use slimcluster_core::node::io::{Input, LinkId};
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Fetched;
 
 use crate::attacker::Attacker;
 use crate::budget::Budget;
 use crate::checkers::stability::Stability;
+use crate::checkers::storage::Store;
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::client::Client;
 use crate::clock::Clock;
@@ -335,6 +336,9 @@ impl World {
             Arrival::Connected(link) | Arrival::Accepted(link, _) | Arrival::Disconnected(link, _) => link.0,
             Arrival::Frame(link, bytes) => digest(bytes) ^ link.0,
         };
+        if let Arrival::Frame(link, _) = &arrival {
+            self.note_sender(endpoint, *link);
+        }
         let input = arrival.into_input();
         self.trace.event(self.now, [1, endpoint.place as u64, word], || {
             let what = match &input {
@@ -345,6 +349,16 @@ impl World {
             format!("n{} <- {what}", endpoint.place + 1)
         });
         self.deliver(endpoint, input);
+    }
+
+    /// Something arrives on a link: its sender is the node at the other end, while that is known.
+    fn note_sender(&mut self, endpoint: Endpoint, link: LinkId) {
+        let Some(other) = self.network.other_end(endpoint, link) else { return };
+        let node = self.checkers.stores.get(other.place).filter(|_| other.place < self.swarm.nodes);
+        let node = node.and_then(Store::node);
+        if let (Some(process), Some(node)) = (self.process(endpoint), node) {
+            process.senders.entry(link).or_insert(node);
+        }
     }
 
     /// Schedules an event.

@@ -50,6 +50,7 @@ pub mod amplification;
 pub mod answers;
 pub mod append_only;
 pub mod campaigns;
+pub mod check_quorum;
 pub mod clusters;
 pub mod commit_rule;
 pub mod committed;
