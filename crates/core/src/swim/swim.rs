@@ -353,7 +353,9 @@ impl Swim {
         let refuting = |update: &Update| {
             let entry = self.table.get(update.id).filter(|_| update.key.rank != MemberState::Alive)?;
             let is_outdated = update.key < entry.known.key;
-            let is_excused = update.record.is_none() && self.has_announced_restart(update.id);
+            // What is news here as well changes what this node holds, and is passed on with the announcement.
+            let is_known = update.key <= entry.known.key;
+            let is_excused = is_known && update.record.is_none() && self.has_announced_restart(update.id);
             (is_outdated || is_excused).then(|| entry.update(update.id, is_excused, self.now))
         };
         updates.iter().filter_map(refuting).take(REFUTING_MAX).collect()

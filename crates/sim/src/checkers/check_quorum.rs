@@ -52,7 +52,7 @@ mod tests {
         let (voters, term) = ([NodeId(1), NodeId(2), NodeId(3)], Term(4));
         let at = |millis: u64| Instant::from_micros(1_000 * millis);
         let mut contacts = Contacts::default();
-        let mut check = |contacts: &mut Contacts, millis| contacts.check(NodeId(1), Some(term), &voters, at(millis));
+        let check = |contacts: &mut Contacts, millis| contacts.check(NodeId(1), Some(term), &voters, at(millis));
         check(&mut contacts, 100).unwrap();
         check(&mut contacts, 500).unwrap();
         contacts.on_answer(term, NodeId(3), at(500));
