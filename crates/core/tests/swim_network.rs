@@ -252,6 +252,26 @@ fn an_isolated_node_accuses_nobody_when_it_is_back() {
 }
 
 #[test]
+fn who_missed_the_announcement_of_a_restart_hears_of_it_with_the_suspicion() {
+    for seed in 1..=50 {
+        let mut net = settled(seed, 8);
+        net.run_for(secs(5));
+        net.events.clear();
+        // The last to hear: by the time it can hear again, nobody passes the announcement on any more.
+        net.cut_between(&[1], &(2..=8).collect::<Vec<_>>());
+        net.input(8, Input::Restarting { for_: secs(60) });
+        net.run_for(Duration::from_millis(100));
+        net.crash(8);
+        net.run_for(secs(6));
+        net.cut.clear();
+        net.run_for(secs(20));
+        let is_wrong =
+            |(_, _, event): &&(Instant, u128, Event)| matches!(event, Event::Failed(member) if member.id == NodeId(8));
+        assert_eq!(net.events.iter().find(is_wrong), None, "seed {seed}");
+    }
+}
+
+#[test]
 fn an_announcement_is_enough_to_join() {
     let mut net = Net::new(6);
     for id in 1..=3 {

@@ -334,6 +334,12 @@ impl Swim {
         // Whoever accuses this node hears its word, and be it for the second time: it may be the last who has not.
         let accuses = |update: &Update| update.id == self.own.id && update.key.rank != MemberState::Alive;
         let introduce = is_stranger || updates.iter().any(accuses);
+        let is_remark = matches!(body, Body::Ack { .. } | Body::PingReq { .. } | Body::Gone { .. });
+        if is_remark && !is_stranger && !is_outdated && !urgent.is_empty() {
+            // It gets no answer that could carry this, and what a member says may ride on such messages alone.
+            let body = Body::Ping { seq: self.next_seq(), target: Some((sender, generation)) };
+            self.send(from, body, Lanes { to: Some(sender), urgent: urgent.clone(), ..Lanes::default() });
+        }
         let asker = Lanes { to: Some(sender), introduce, correct: is_outdated, urgent };
         match body {
             Body::Ping { seq, target } => self.on_ping(from, seq, target, asker),
@@ -347,16 +353,14 @@ impl Swim {
         }
     }
 
-    /// What refutes the accusations among `updates` that are out of date, or excuses the accused, who has announced a restart. Their sender may be
-    /// the last who has not heard, when nobody else passes the news on any more.
+    /// What refutes the accusations among `updates` that are out of date, or tells of an announced restart that their sender does not know of. It
+    /// may be the last who has not heard, when nobody else passes the news on any more.
     fn refuting(&self, updates: &[Update]) -> Vec<Update> {
         let refuting = |update: &Update| {
             let entry = self.table.get(update.id).filter(|_| update.key.rank != MemberState::Alive)?;
-            let is_outdated = update.key < entry.known.key;
-            // What is news here as well changes what this node holds, and is passed on with the announcement.
-            let is_known = update.key <= entry.known.key;
-            let is_excused = is_known && update.record.is_none() && self.has_announced_restart(update.id);
-            (is_outdated || is_excused).then(|| entry.update(update.id, is_excused, self.now))
+            let held = entry.update(update.id, false, self.now);
+            let is_excused = update.key == held.key && update.record.is_none() && held.record.is_some();
+            (update.key < held.key || is_excused).then_some(held)
         };
         updates.iter().filter_map(refuting).take(REFUTING_MAX).collect()
     }
@@ -437,9 +441,7 @@ impl Swim {
                 _ => {}
             }
             if spread {
-                // Who hears of a suspicion hears of the announcement that excuses it.
-                let is_excused = self.is_suspect(id) && self.has_announced_restart(id);
-                self.queue.push(id, changed.record || is_excused);
+                self.queue.push(id, changed.record);
             }
         }
         self.keep_order(id, was_present);
@@ -471,10 +473,6 @@ impl Swim {
 
     pub(super) fn is_suspect(&self, id: NodeId) -> bool {
         self.table.get(id).is_some_and(|entry| entry.known.key.rank == MemberState::Suspect)
-    }
-
-    fn has_announced_restart(&self, id: NodeId) -> bool {
-        self.table.get(id).is_some_and(|entry| entry.restarting_until.is_some_and(|until| until > self.now))
     }
 
     /// Makes room in a full table at the cost of a tombstone. False if it is full of members.

@@ -301,11 +301,12 @@ impl Entry {
         }
     }
 
-    /// The opinion, to be told to others.
+    /// The opinion, to be told to others. Who is told of a suspicion is told of the announced restart that excuses it.
     pub(super) fn update(&self, id: NodeId, with_record: bool, now: Instant) -> Update {
         let Known { key, record } = &self.known;
         let remaining = self.restarting_until.map(|until| until.since(now)).filter(|remaining| !remaining.is_zero());
-        let record = record.as_ref().filter(|_| with_record || key.rank == MemberState::Alive);
+        let is_excused = key.rank == MemberState::Suspect && remaining.is_some();
+        let record = record.as_ref().filter(|_| with_record || is_excused || key.rank == MemberState::Alive);
         let age = if is_tombstone(*key) { self.age + now.since(self.since) } else { Duration::ZERO };
         Update { id, key: *key, record: record.map(|record| Record { restarting: remaining, ..record.clone() }), age }
     }
