@@ -47,7 +47,7 @@ pub struct Process {
     pub machine: Option<MachineId>,
     /// What its state machine has been made to do wrong.
     pub orders: Arc<Orders>,
-    /// Which node is at the other end of a link on which something has arrived. Bounded by the links of one process.
+    /// Which node is, or was, at the other end of each link on which something has arrived.
     pub senders: BTreeMap<LinkId, NodeId>,
     /// Who has answered it while it leads.
     pub contacts: Contacts,
@@ -182,8 +182,7 @@ impl Process {
     pub fn check_contacts(&mut self, time: Instant) -> Verdict {
         let Some(raft) = self.node.raft() else { return Ok(()) };
         let leads = (raft.role() == raft::Role::Leader).then(|| raft.term());
-        let voters: Vec<NodeId> = raft.configuration().voters().collect();
-        self.contacts.check(raft.id(), leads, &voters, time)
+        self.contacts.check(raft.id(), leads, raft.configuration().voters(), time)
     }
 
     /// The process's own time. This and [`Process::world_time`] are where the time of a node and that of the world meet.

@@ -153,8 +153,8 @@ impl Workload for RegisterLoad {
         let number = self.operations.len() as u64;
         self.operations.push(Operation { kind, floor });
         if key == SAMPLED {
-            let asked = if let Kind::Append(Appended { id, .. }) = kind { Some(id) } else { None };
-            self.sample.begin(at, client, number, asked);
+            let append = if let Kind::Append(Appended { id, .. }) = kind { Some(id) } else { None };
+            self.sample.begin(at, client, number, append);
         }
         (OperationId(number), request)
     }

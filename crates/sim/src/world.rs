@@ -293,7 +293,9 @@ impl World {
             Event::Packet(packet) => {
                 let attacks = matches!(&packet, Packet::Datagram { from_place, .. } if *from_place == self.swarm.nodes);
                 let Some((endpoint, arrival)) = self.network.arrive(self.now, packet) else { return Ok(()) };
-                let Err(arrival) = self.reaches_stranger(endpoint, arrival) else { return Ok(()) };
+                if self.is_stranger(endpoint) {
+                    return self.on_stranger(endpoint, Some(arrival.into_input()));
+                }
                 if self.reaches_attacker(endpoint, &arrival)? {
                     return Ok(());
                 }

@@ -24,7 +24,13 @@ impl Contacts {
     }
 
     /// At `now` the node has handled everything that has arrived and judged its deadlines. `leads`: the term, if it leads one.
-    pub fn check(&mut self, node: NodeId, leads: Option<Term>, voters: &[NodeId], now: Instant) -> Verdict {
+    pub fn check(
+        &mut self,
+        node: NodeId,
+        leads: Option<Term>,
+        voters: impl Iterator<Item = NodeId>,
+        now: Instant,
+    ) -> Verdict {
         if leads.is_none() || leads != self.term {
             (self.term, self.since) = (leads, now);
             self.answered.clear();
@@ -34,8 +40,13 @@ impl Contacts {
         // It looks once per heartbeat.
         let patience: Duration = options.election_timeout_max + options.heartbeat_interval;
         let is_recent = |at: Instant| now.since(at) <= patience;
-        let in_touch = |voter: &&NodeId| **voter == node || self.answered.get(voter).is_some_and(|at| is_recent(*at));
-        if is_recent(self.since) || 2 * voters.iter().filter(in_touch).count() > voters.len() {
+        if is_recent(self.since) {
+            return Ok(());
+        }
+        let in_touch = |voter: NodeId| voter == node || self.answered.get(&voter).is_some_and(|at| is_recent(*at));
+        let (touched, all) =
+            voters.fold((0, 0), |(touched, all), voter| (touched + u32::from(in_touch(voter)), all + 1));
+        if 2 * touched > all {
             return Ok(());
         }
         let detail = format!("node {node} leads in {leads:?} and has been answered by no quorum for {patience:?}");
@@ -52,7 +63,8 @@ mod tests {
         let (voters, term) = ([NodeId(1), NodeId(2), NodeId(3)], Term(4));
         let at = |millis: u64| Instant::from_micros(1_000 * millis);
         let mut contacts = Contacts::default();
-        let check = |contacts: &mut Contacts, millis| contacts.check(NodeId(1), Some(term), &voters, at(millis));
+        let check =
+            |contacts: &mut Contacts, millis| contacts.check(NodeId(1), Some(term), voters.into_iter(), at(millis));
         check(&mut contacts, 100).unwrap();
         check(&mut contacts, 500).unwrap();
         contacts.on_answer(term, NodeId(3), at(500));
@@ -60,7 +72,7 @@ mod tests {
         assert!(check(&mut contacts, 1_500).is_err());
         contacts.on_answer(Term(3), NodeId(3), at(1_500));
         assert!(check(&mut contacts, 1_500).is_err(), "an answer to an earlier leadership");
-        contacts.check(NodeId(1), None, &voters, at(1_500)).unwrap();
+        contacts.check(NodeId(1), None, voters.into_iter(), at(1_500)).unwrap();
         check(&mut contacts, 1_600).unwrap();
     }
 }

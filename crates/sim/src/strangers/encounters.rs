@@ -18,7 +18,7 @@ use super::stranger::Stranger;
 use crate::budget::Standing;
 use crate::checkers::{Verdict, Violation};
 use crate::lifecycle::CLUSTER_ID;
-use crate::network::{Arrival, Endpoint};
+use crate::network::Endpoint;
 use crate::plan::Plan;
 use crate::streams::{Concern, stream};
 use crate::strike::FaultClass;
@@ -236,8 +236,10 @@ impl World {
 
     /// A process of ours says something on a link, perhaps to a stranger.
     pub(crate) fn check_said_to_stranger(&self, receiver: Option<Endpoint>, message: &PeerMessage) -> Verdict {
-        match (&self.strangers, receiver) {
-            (Some(strangers), Some(receiver)) if strangers.is_place(receiver.place) => strangers.check_said(message),
+        match &self.strangers {
+            Some(strangers) if receiver.is_some_and(|receiver| self.is_stranger(receiver)) => {
+                strangers.check_said(message)
+            }
             _ => Ok(()),
         }
     }
@@ -247,15 +249,9 @@ impl World {
         self.strangers.as_ref().map_or(Ok(()), |strangers| strangers.check_seen(false, event))
     }
 
-    /// Whether this is a stranger's place, which then has got something.
-    pub(crate) fn reaches_stranger(&mut self, endpoint: Endpoint, arrival: Arrival) -> Result<(), Arrival> {
-        match &self.strangers {
-            Some(strangers) if strangers.is_place(endpoint.place) => {
-                self.after(0, Event::Stranger(endpoint, Some(Box::new(arrival.into_input()))));
-                Ok(())
-            }
-            _ => Err(arrival),
-        }
+    /// Whether this is a stranger's place.
+    pub(crate) fn is_stranger(&self, endpoint: Endpoint) -> bool {
+        self.strangers.as_ref().is_some_and(|strangers| strangers.is_place(endpoint.place))
     }
 
     /// A stranger takes a step, with something that has reached it.

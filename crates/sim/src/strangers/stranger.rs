@@ -44,8 +44,8 @@ struct Process {
 
 impl Stranger {
     /// A place with an empty disk.
-    pub fn new(place: usize, address: SocketAddr, rng: Random) -> Self {
-        let disk = SimDisk::new(rng.clone());
+    pub fn new(place: usize, address: SocketAddr, mut rng: Random) -> Self {
+        let disk = SimDisk::new(rng.fork(0));
         Stranger { endpoint: Endpoint { place, start: 0 }, address, rng, disk, process: None }
     }
 
