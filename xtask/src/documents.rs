@@ -11,6 +11,8 @@ pub const ARCHITECTURE: &str = "ARCHITECTURE.md";
 pub const README: &str = "README.md";
 /// The README's program.
 pub const PROGRAM: &str = "examples/counter/src/main.rs";
+/// The rules that comments cite by number.
+pub const RULES: &str = "docs/rules.md";
 /// The script that guards every change.
 pub const CI: &str = ".ci/run";
 /// The two commands of the README's first screen: the main job, and the tests.
@@ -92,6 +94,34 @@ pub fn check_commands(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Every rule that a source cites by number, `rule 8` or `rules 8, 9`, and that [`RULES`] does not hold.
+pub fn check_rules(tree: &Tree) -> Vec<Finding> {
+    let Some(page) = tree.text(RULES) else { return vec![Finding::of(RULES, "is missing")] };
+    let numbers: BTreeSet<u32> = page.lines().filter_map(|line| line.split_once(". ")?.0.parse::<u32>().ok()).collect();
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust() {
+        for (line, text) in text.lines().enumerate() {
+            let unknown = cited(text).filter(|number| !numbers.contains(number));
+            findings.extend(
+                unknown.map(|number| Finding::at(path, line + 1, format!("cites rule {number}; {RULES} has none"))),
+            );
+        }
+    }
+    findings
+}
+
+/// The numbers behind the words `rule` and `rules` in a line.
+fn cited(line: &str) -> impl Iterator<Item = u32> + '_ {
+    let is_word = |at: usize| !line[..at].ends_with(char::is_alphanumeric);
+    let places = line.match_indices("rule").filter(move |(at, _)| is_word(*at));
+    places.flat_map(|(at, word)| {
+        let rest = &line[at + word.len()..];
+        let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix(' ').unwrap_or_default();
+        let list = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ',' | ' ' | '-')).unwrap_or(rest.len());
+        rest[..list].split([',', ' ', '-']).filter_map(|number| number.parse().ok())
+    })
+}
+
 /// The fenced blocks of a page: language and content.
 fn fenced(page: &str) -> impl Iterator<Item = (&str, &str)> {
     page.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'))
@@ -132,6 +162,21 @@ mod tests {
         assert_eq!(tree("`crates/core`, `crates/core/src/raft`, `raft/mod.rs`"), 0);
         assert_eq!(tree("`crates/core`, `crates/core/src/raft`, `raft/leader.rs`"), 1);
         assert_eq!(check_architecture(&Tree::of(&[])).len(), 1);
+    }
+
+    #[test]
+    fn a_rule_that_is_cited_must_stand_on_its_page() {
+        let findings = |source| {
+            let page = "# Rules\n\n8. **Votes** compare. 12. is no rule.\n9. **Gate.**\n";
+            check_rules(&Tree::of(&[(RULES, page), ("a.rs", source)]))
+        };
+        assert!(findings("/// Compares (rule 8).\n// By rules 8, 9: a ruler 7, rule of 3, overrule 5.").is_empty());
+        assert_eq!(
+            findings("\n/// By rules 8-10.")[0],
+            Finding::at("a.rs", 2, "cites rule 10; docs/rules.md has none")
+        );
+        assert_eq!(findings("/// rule 12").len(), 1);
+        assert_eq!(check_rules(&Tree::of(&[])).len(), 1);
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn tidy() -> bool {
         documents::check_program,
         documents::check_program_size,
         documents::check_commands,
+        documents::check_rules,
     ];
     let findings: Vec<_> = checks.iter().flat_map(|check| check(&tree)).collect();
     for finding in &findings {

@@ -69,3 +69,8 @@ fn the_counter_is_at_most_sixty_lines() {
 fn the_readme_begins_with_two_commands_and_ci_runs_them() {
     holds(documents::check_commands);
 }
+
+#[test]
+fn every_rule_that_is_cited_stands_on_its_page() {
+    holds(documents::check_rules);
+}

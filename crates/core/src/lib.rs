@@ -4,6 +4,8 @@
 //! inputs give the same outputs, always. Time, randomness, network and disk are arguments; what should happen outside is
 //! returned as plain data. The driver of the `slimcluster` crate and the simulator run this very code.
 //!
+//! Comments cite the rules that decide safety by number; they stand in `docs/rules.md` of the repository.
+//!
 //! Reading order: [`time`] and [`types`] (the newtypes), [`run`] (the unit of work), [`storage`] (what must be durable),
 //! [`raft`], [`swim`], [`machine`], [`wire`], and [`node`], where they meet.
 

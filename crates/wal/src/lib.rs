@@ -4,7 +4,8 @@
 //! of it is written by one [`Wal`], which belongs to one thread and is synchronous: when [`Wal::write`] returns, the batch is
 //! durable. Reads go through a [`WalReader`], which any thread may use and which never waits for a sync of the writer.
 //!
-//! The files, byte by byte, and the assumptions about the medium stand in `docs/wal-format.md`. In short:
+//! The files, byte by byte, and the assumptions about the medium stand in `docs/wal-format.md`, the rules that comments cite by number in
+//! `docs/rules.md`. In short:
 //!
 //! * `identity` is replaced as a whole (new file, sync, rename, directory sync);
 //! * `hardstate` holds term and vote in two alternating slots;

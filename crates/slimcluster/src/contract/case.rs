@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn case(name: &'static str, run: fn(&u32) -> Verdict) -> Case<u32> {
-        Case { name, why: "somebody relies on it", rule: "rule 0", unless: |_| None, run }
+        Case { name, why: "somebody relies on it", rule: "rule 5", unless: |_| None, run }
     }
 
     fn asked(case: Case<u32>, time_max: Duration) -> Finding {
@@ -231,7 +231,7 @@ mod tests {
         let report = run("thing", 5, cases(), 7, None);
         assert_eq!((report.breached(), report.not_asked()), (vec!["breached"], vec!["skipped"]));
         let text = report.to_string();
-        for part in ["seed 5", "1 kept, 1 breached, 1 not asked", "it is 8", "rule 0", "(there is none)"] {
+        for part in ["seed 5", "1 kept, 1 breached, 1 not asked", "it is 8", "rule 5", "(there is none)"] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
         assert_eq!(run("thing", 5, cases(), 7, Some("kept")).names(), ["kept"]);
