@@ -112,7 +112,7 @@ impl World {
             }
             Outcome::NotCommitted(refused) => {
                 self.stats.refused += 1;
-                self.workload.on_refused(self.now, operation.id)?;
+                self.workload.on_refused(self.now, operation.id, refused)?;
                 if refused == Refused::Failed && !self.is_hurt(endpoint.place) {
                     return Err(Violation::of(
                         "no broken invariant",

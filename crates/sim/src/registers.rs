@@ -10,6 +10,7 @@ use slimcluster_core::Index;
 use slimcluster_core::machine::{
     Applied, ApplyContext, CODEC_POSTCARD, Codec as _, Machine, Postcard, StateMachine, Typed, decode_reply,
 };
+use slimcluster_core::node::io::Refused;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
 use slimcluster_core::wire::FRAME_BYTES_MAX;
@@ -169,7 +170,7 @@ impl Workload for RegisterLoad {
         self.history.on_appended(key, id, floor, position)
     }
 
-    fn on_refused(&mut self, _at: u64, id: OperationId) -> Verdict {
+    fn on_refused(&mut self, _at: u64, id: OperationId, _: Refused) -> Verdict {
         match self.operation(id)?.kind {
             Kind::Append(appended) => {
                 self.sample.refused(id.0);

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use slimcluster_core::Index;
 use slimcluster_core::machine::{Applied, Machine};
+use slimcluster_core::node::io::Refused;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
 
@@ -50,8 +51,8 @@ pub trait Workload: Send {
     /// The command was applied at `index`, with this reply in its replicated form.
     fn on_committed(&mut self, at: u64, operation: OperationId, index: Index, reply: &Reply) -> Verdict;
 
-    /// The command was not applied, now or ever.
-    fn on_refused(&mut self, at: u64, operation: OperationId) -> Verdict;
+    /// The command was not applied, now or ever, and why.
+    fn on_refused(&mut self, at: u64, operation: OperationId, refused: Refused) -> Verdict;
 
     /// Nobody can tell yet what became of the operation.
     fn on_unknown(&mut self, at: u64, operation: OperationId);

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use slimcluster_core::Index;
 use slimcluster_core::machine::{Applied, Machine};
+use slimcluster_core::node::io::Refused;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
 use slimcluster_sim::checkers::Verdict;
@@ -60,8 +61,8 @@ impl Workload for Panicking {
         self.0.on_committed(at, operation, index, reply)
     }
 
-    fn on_refused(&mut self, at: u64, operation: OperationId) -> Verdict {
-        self.0.on_refused(at, operation)
+    fn on_refused(&mut self, at: u64, operation: OperationId, refused: Refused) -> Verdict {
+        self.0.on_refused(at, operation, refused)
     }
 
     fn on_unknown(&mut self, at: u64, operation: OperationId) {

@@ -62,7 +62,7 @@ pub enum WalError {
         .0.directory, .0.file, .0.offset, .0.what, .0.directory
     )]
     Damaged(Damage),
-    /// The disk is full, noticed before anything of the batch was written. The store goes on: the same batch may be tried again.
+    /// The disk is full. The store goes on: nothing of the batch may be taken for durable, and the same batch may be tried again.
     #[error(
         "no space for the next segment of the log in {directory}: {reason}. Free some space; writing goes on by itself"
     )]

@@ -19,6 +19,9 @@ const BYTES_MAX: usize = 16 << 20;
 /// Steps of the machine. Few clients with one operation at a time each need a handful for each operation.
 const WORK_MAX: u64 = 200_000;
 
+/// The property of a run that says nothing, which must not pass for a good one.
+const NOT_JUDGED: &str = "linearizability, which could not be judged";
+
 /// The user's machine as a model: its states are their bytes.
 struct Sequential<'a, S> {
     records: &'a [Record],
@@ -69,6 +72,12 @@ impl<S: StateMachine> Model for Sequential<'_, S> {
 pub(super) fn judge<S: StateMachine>(journal: &Journal) -> Verdict {
     let largest = journal.records.iter().flat_map(|record| &record.state).map(Bytes::len).max().unwrap_or_default();
     let operations_max = OPERATIONS_MAX.min(BYTES_MAX / largest.max(1));
+    if operations_max == 0 {
+        let detail = format!(
+            "the state grows to {largest} bytes, and states of up to {BYTES_MAX} are judged: let the test keep less in it"
+        );
+        return Err(Violation::of(NOT_JUDGED, detail));
+    }
     // What had not ended when the first of the others began may have seen some of them: it is not held to its answer.
     let until = journal.operations.get(operations_max).map_or(u64::MAX, |next| next.began);
     let judged = &journal.operations[..journal.operations.len().min(operations_max)];
@@ -95,9 +104,7 @@ pub(super) fn judge<S: StateMachine>(journal: &Journal) -> Verdict {
     let model = Sequential::<S> { records: &journal.records, machine: PhantomData };
     match check(&model, &history, Options { work_max: WORK_MAX }) {
         Ok(_) => Ok(()),
-        Err(failure @ Failure::Inconclusive { .. }) => {
-            Err(Violation::of("linearizability, which could not be judged", failure.to_string()))
-        }
+        Err(failure @ Failure::Inconclusive { .. }) => Err(Violation::of(NOT_JUDGED, failure.to_string())),
         Err(failure) => Err(Violation::of("linearizability", failure.to_string())),
     }
 }

@@ -7,6 +7,7 @@ use slimcluster_core::Index;
 use slimcluster_core::machine::{
     Applied, CODEC_POSTCARD, Codec as _, Machine, MachineError, Postcard, StateMachine, Typed,
 };
+use slimcluster_core::node::io::Refused;
 use slimcluster_core::random::Random;
 use slimcluster_core::storage::Reply;
 
@@ -72,7 +73,13 @@ impl<S: StateMachine> Workload for MachineLoad<S> {
         lock(&self.journal).on_committed::<S>(at, operation.0, index, reply)
     }
 
-    fn on_refused(&mut self, _at: u64, operation: OperationId) -> Verdict {
+    fn on_refused(&mut self, _at: u64, operation: OperationId, refused: Refused) -> Verdict {
+        if let Refused::TooLarge { bytes, bytes_max } = refused {
+            let detail = format!(
+                "a command is {bytes} bytes, and {bytes_max} is the most: send what is larger in several commands"
+            );
+            return Err(Violation::of("a load", detail));
+        }
         lock(&self.journal).on_refused(operation.0)
     }
 

@@ -8,6 +8,7 @@ use slimcluster_core::machine::{
     ApplyContext, Budget, CODEC_POSTCARD, Codec as _, Command, Host, Machine, MachineEntry, MachineError, Postcard,
     SessionEntry, StateMachine, encode_reply,
 };
+use slimcluster_core::node::io::Refused;
 use slimcluster_core::random::Random;
 use slimcluster_core::{
     Block, Generation, GroupId, Index, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, SessionId, Term, WallTime,
@@ -16,10 +17,10 @@ use slimcluster_core::{
 use super::black_box;
 use super::journal::{Asked, Journal};
 use super::load::MachineLoad;
-use super::watched::SharedJournal;
+use super::watched::{SharedJournal, lock};
 use crate::checkers::Verdict;
 use crate::network::Endpoint;
-use crate::workload::Workload as _;
+use crate::workload::{OperationId, Workload as _};
 
 /// A sum; answers what it was before.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -210,15 +211,37 @@ fn what_only_clients_see_is_judged_without_the_log() {
     assert!(judge(&phantom).detail.contains("the state is then 2"));
 }
 
-#[test]
-fn a_run_without_commands_is_no_test() {
-    let mut load = MachineLoad::<Sum> {
+fn load() -> MachineLoad<Sum> {
+    MachineLoad {
         draw: Arc::new(|_| 1),
         always: Arc::default(),
         eventually: Arc::default(),
         journal: SharedJournal::default(),
         rng: Random::new(1),
         replicas: BTreeMap::new(),
-    };
-    assert_eq!(load.finish().unwrap_err().property, "a load");
+    }
+}
+
+#[test]
+fn a_run_without_commands_is_no_test() {
+    assert_eq!(load().finish().unwrap_err().property, "a load");
+}
+
+#[test]
+fn a_command_that_no_cluster_takes_is_no_load() {
+    let mut load = load();
+    let number = lock(&load.journal).begin(0, 0, Asked::Command(bytes(1)));
+    let refused = Refused::TooLarge { bytes: 9_000_000, bytes_max: 1_310_720 };
+    let violation = load.on_refused(10, OperationId(number), refused).unwrap_err();
+    assert_eq!(violation.property, "a load");
+    assert!(violation.detail.contains("9000000 bytes, and 1310720 is the most"), "{}", violation.detail);
+}
+
+#[test]
+fn a_state_that_is_too_large_to_judge_does_not_pass_for_good() {
+    let mut story = good();
+    story.journal.records[1].state = Some(vec![0; (16 << 20) + 1].into());
+    let violation = black_box::judge::<Sum>(&story.journal).unwrap_err();
+    assert_eq!(violation.property, "linearizability, which could not be judged");
+    assert!(violation.detail.contains("16777217 bytes"), "{}", violation.detail);
 }

@@ -41,6 +41,27 @@ fn a_test_that_cannot_run_says_why() {
     }
 }
 
+/// The last thing that was said, however long.
+#[derive(Default, Serialize, Deserialize)]
+struct Said(Vec<u8>);
+
+impl StateMachine for Said {
+    type Command = Vec<u8>;
+    type Reply = ();
+
+    fn apply(&mut self, _: &ApplyContext, said: Vec<u8>) {
+        self.0 = said;
+    }
+}
+
+#[test]
+fn a_command_that_no_cluster_takes_is_named() {
+    let sim = Sim::<Said>::nodes(3).seed(7).duration(Duration::from_secs(2));
+    let failure = sim.check(|_| vec![1; 2 << 20]).expect_err("it was taken").to_string();
+    assert!(failure.starts_with("seed 7 fails: a load\n"), "{failure}");
+    assert!(failure.contains("is the most: send what is larger in several commands"), "{failure}");
+}
+
 #[test]
 fn the_last_seed_is_a_seed() {
     let runs = Sim::<Sum>::nodes(1).seeds(5..5).seed(u64::MAX).duration(Duration::from_secs(1)).run(|rng| rng.next());

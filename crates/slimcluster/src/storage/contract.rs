@@ -49,7 +49,7 @@ pub trait StorageWriter: Send {
     /// promises. A run that would leave a hole in the log is refused with [`StorageError::Failed`].
     ///
     /// # Errors
-    /// [`StorageError::Full`]: nothing was written, and the same batch is tried again later. [`StorageError::Failed`]: nothing is known
+    /// [`StorageError::Full`]: nothing of the batch may be taken for durable, and the same batch is tried again later. [`StorageError::Failed`]: nothing is known
     /// about the batch and nothing may be written any more; the node stops its consensus.
     fn write(&mut self, batch: &[Write]) -> Result<(), StorageError>;
 
