@@ -63,7 +63,7 @@ pub mod trouble;
 pub mod workload;
 pub mod world;
 
-pub use kit::{ApplyContext, Fault, Faults, Random, Runs, Sim, StateMachine};
+pub use kit::{ApplyContext, Fault, Faults, Random, Runs, Sim, StateMachine, TestFailure};
 pub use plan::{Plan, PlanError};
 pub use report::{Failure, FaultCounts, Report, Stats};
 pub use run::{median, registers, run_each, run_plan, run_seed, run_seeds, run_workload};

@@ -7,7 +7,7 @@ pub(super) const SEED_VARIABLE: &str = "SLIMCLUSTER_SIM_SEED";
 
 /// Why a test does not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TestFailure {
     /// What was asked for cannot be run; nothing was.
     Setup(String),
     /// A property does not hold in the run of a seed.
@@ -47,11 +47,11 @@ const UNLIKE: &str = "apply must be a function of the state, the command and the
                       (Instant::now, SystemTime::now; take cx.log_time or cx.wall_time), chance (take cx.rng), the order of a \
                       HashMap or HashSet (take BTreeMap or BTreeSet), an address, a thread, a file, a global.";
 
-impl fmt::Display for Failure {
+impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seed, property, detail, world, trace, test) = match self {
-            Failure::Setup(why) => return write!(f, "the test cannot run: {why}"),
-            Failure::Seed { seed, property, detail, world, trace, test } => {
+            TestFailure::Setup(why) => return write!(f, "the test cannot run: {why}"),
+            TestFailure::Seed { seed, property, detail, world, trace, test } => {
                 (seed, property, detail, world, trace, test)
             }
         };
@@ -70,4 +70,4 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for TestFailure {}

@@ -69,7 +69,7 @@ mod tests;
 #[doc = include_str!("../../../../docs/testing-your-state-machine.md")]
 mod guide {}
 
-pub use failure::Failure;
+pub use failure::TestFailure;
 pub use faults::{Fault, Faults};
 pub use sim::{Runs, Sim};
 // What a test of a machine names beside these: the same types as those of `slimcluster`.

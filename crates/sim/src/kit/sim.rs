@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use slimcluster_core::machine::StateMachine;
 use slimcluster_core::random::Random;
 
-use super::failure::{Failure, SEED_VARIABLE};
+use super::failure::{SEED_VARIABLE, TestFailure};
 use super::faults::Faults;
 use super::journal::{Promise, Promises};
 use super::load::{Draw, MachineLoad};
@@ -153,8 +153,11 @@ impl<S: StateMachine> Sim<S> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Setup`]: nothing was run. [`Failure::Seed`]: the first seed that fails, and how; later ones were not run.
-    pub fn check(self, draw: impl Fn(&mut Random) -> S::Command + Send + Sync + 'static) -> Result<Runs, Box<Failure>> {
+    /// [`TestFailure::Setup`]: nothing was run. [`TestFailure::Seed`]: the first seed that fails, and how; later ones were not run.
+    pub fn check(
+        self,
+        draw: impl Fn(&mut Random) -> S::Command + Send + Sync + 'static,
+    ) -> Result<Runs, Box<TestFailure>> {
         let alone = match std::env::var(SEED_VARIABLE) {
             Ok(text) => Some(
                 text.trim()
@@ -205,7 +208,7 @@ struct Test<S: StateMachine> {
 }
 
 impl<S: StateMachine> Test<S> {
-    fn run(&self, seed: u64, runs: &mut Runs) -> Result<SharedJournal, Box<Failure>> {
+    fn run(&self, seed: u64, runs: &mut Runs) -> Result<SharedJournal, Box<TestFailure>> {
         let journal = SharedJournal::default();
         let load = MachineLoad {
             draw: Arc::clone(&self.draw),
@@ -236,10 +239,10 @@ impl<S: StateMachine> Test<S> {
         }
     }
 
-    fn failure(&self, seed: u64, violation: Violation, at: u64, trace: Vec<String>) -> Box<Failure> {
+    fn failure(&self, seed: u64, violation: Violation, at: u64, trace: Vec<String>) -> Box<TestFailure> {
         let Choice { nodes, faults, clients, .. } = &self.choice;
         let when = format!("{}.{:03} s into the run", at / 1_000_000, at / 1_000 % 1_000);
-        Box::new(Failure::Seed {
+        Box::new(TestFailure::Seed {
             seed,
             property: violation.property.to_owned(),
             detail: violation.detail,
@@ -258,12 +261,12 @@ impl fmt::Display for Runs {
     }
 }
 
-fn setup(why: String) -> Box<Failure> {
-    Box::new(Failure::Setup(why))
+fn setup(why: String) -> Box<TestFailure> {
+    Box::new(TestFailure::Setup(why))
 }
 
 /// Whether this can be run at all.
-fn validate(choice: &Choice, only: Option<u64>, seeds: &Range<u64>) -> Result<(), Box<Failure>> {
+fn validate(choice: &Choice, only: Option<u64>, seeds: &Range<u64>) -> Result<(), Box<TestFailure>> {
     let Choice { nodes, clients, faults_for, .. } = *choice;
     let duration = Duration::from_micros(faults_for);
     let checks = [

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use slimcluster_core::machine::{ApplyContext, StateMachine};
 use slimcluster_core::random::Random;
-use slimcluster_sim::kit::Failure;
+use slimcluster_sim::TestFailure;
 use slimcluster_sim::{Fault, Faults, Sim};
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -162,8 +162,8 @@ fn found<S: StateMachine<Command = Command>>(faults: Faults, seeds: std::ops::Ra
     let text = failure.to_string();
     println!("{text}\n");
     match *failure {
-        Failure::Seed { seed, property, .. } => (seed, property, text),
-        Failure::Setup(why) => panic!("{why}"),
+        TestFailure::Seed { seed, property, .. } => (seed, property, text),
+        TestFailure::Setup(why) => panic!("{why}"),
     }
 }
 

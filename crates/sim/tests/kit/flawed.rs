@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use slimcluster_sim::kit::Failure;
+use slimcluster_sim::TestFailure;
 use slimcluster_sim::{ApplyContext, Faults, Random, Sim, StateMachine};
 
 /// What is wrong with a machine.
@@ -54,8 +54,8 @@ fn found<F: Flaw>(sim: Sim<Sum<F>>, draw: impl Fn(&mut Random) -> u64 + Send + S
     let failure = sim.check(draw).expect_err("the flaw was not found");
     println!("{failure}\n");
     match *failure {
-        Failure::Seed { ref property, .. } => (property.clone(), failure.to_string()),
-        Failure::Setup(why) => panic!("{why}"),
+        TestFailure::Seed { ref property, .. } => (property.clone(), failure.to_string()),
+        TestFailure::Setup(why) => panic!("{why}"),
     }
 }
 

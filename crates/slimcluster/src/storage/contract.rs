@@ -49,8 +49,8 @@ pub trait StorageWriter: Send {
     /// promises. A run that would leave a hole in the log is refused with [`StorageError::Failed`].
     ///
     /// # Errors
-    /// [`StorageError::Full`]: nothing of the batch may be taken for durable, and the same batch is tried again later. [`StorageError::Failed`]: nothing is known
-    /// about the batch and nothing may be written any more; the node stops its consensus.
+    /// [`StorageError::Full`]: nothing of the batch may be taken for durable, and the same batch is tried again later.
+    /// [`StorageError::Failed`]: nothing is known about the batch and nothing may be written any more; the node stops its consensus.
     fn write(&mut self, batch: &[Write]) -> Result<(), StorageError>;
 
     /// A bounded step of work ahead of the next writes. Called after each write was acknowledged, and about once a second while the storage is full.
@@ -98,7 +98,7 @@ pub trait StorageReader: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// There is no space. Nothing was written; trying again later may work.
+    /// There is no space. Nothing of the batch may be taken for durable; trying it again later may work.
     #[error("{0}")]
     Full(String),
     /// Anything else. After a failed write the storage must not be used any more.
