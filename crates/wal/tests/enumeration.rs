@@ -12,6 +12,9 @@ use support::options;
 /// So many states are looked at, at the least.
 const STATES_MIN: u64 = 1_000_000;
 
+/// So many of them differ: a million copies of a few would show little.
+const DISTINCT_MIN: usize = 300_000;
+
 /// Longer traces: so many of six steps in one life, as many in two, and as many with a crash of the recovery from a crash.
 const LONG_TRACES: usize = 150;
 
@@ -29,6 +32,7 @@ fn every_crash_state_holds_what_was_acknowledged() {
         began.elapsed().as_secs_f64()
     );
     assert!(explored.states >= STATES_MIN, "{} states", explored.states);
+    assert!(explored.distinct.len() >= DISTINCT_MIN, "{} distinct states", explored.distinct.len());
 }
 
 /// All traces of up to three steps, those of two with a crash in between too, and some of the longer ones.
