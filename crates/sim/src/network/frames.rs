@@ -118,6 +118,8 @@ impl Network {
             receiver.last_arrival = receiver.last_arrival.max(at);
             if now - since > stall_max {
                 receiver.clear();
+                // Nobody tells the reader: its kernel finds out, as for a peer that vanished.
+                self.time_out(now, id, end);
                 return self.end_told(id, 1 - end, "timed out");
             }
             // Every frame has its own packet and takes the head of the queue: order is kept while packets wait.
