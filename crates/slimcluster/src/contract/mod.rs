@@ -2,7 +2,8 @@
 //!
 //! What [`Storage`](crate::Storage), [`Transport`](crate::Transport) and [`Codec`](crate::Codec) ask for in words is stated here as named cases.
 //! Each says in one sentence why it is asked, and by which rule (`docs/rules.md` of the repository), invariant (`ARCHITECTURE.md`) or item
-//! of the trait; a breach names the case, what was expected and what was seen. A plug-in that passes can stand in for ours, which pass the same suites.
+//! of the trait; a breach names the case, what was expected and what was seen. A plug-in that passes can stand in for ours, which pass
+//! the same suites.
 //!
 //! ```
 //! slimcluster::contract::storage(|_| slimcluster::Memory).check();
