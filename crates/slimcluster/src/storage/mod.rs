@@ -18,3 +18,5 @@ pub use slimcluster_core::storage::{Abandoned, Fetched, Identity, KnownPeer, Log
 pub use slimcluster_core::types::StoreId;
 pub use slimcluster_core::{Generation, GroupId, HardState, LogId, Nonce, Run, RunHeader, RunKind, WriteSeq};
 pub use wal::Wal;
+#[cfg(feature = "contract")]
+pub use wal::open_log_on;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slimcluster_core::storage::{Fetched, KnownPeer, Write};
 use slimcluster_core::{Durability, GroupId, Index};
-use slimcluster_wal::{FreshIds, Options, Space, StdDisk, WalError, WalReader};
+use slimcluster_wal::{Disk, FreshIds, Options, Space, StdDisk, WalError, WalReader};
 
 use super::{OpenOptions, Opened, Storage, StorageError, StorageReader, StorageWriter};
 
@@ -38,11 +38,7 @@ impl Storage for Wal {
                 "the data directory {path} cannot be opened ({error}): name one that this user may write"
             ))
         })?;
-        let fresh = FreshIds { node: options.node, store: options.store };
-        let (wal, recovered) =
-            slimcluster_wal::Wal::open(Arc::new(disk), Options::default(), &options.cluster_id, fresh)?;
-        let reader = Arc::new(Reader(wal.reader()));
-        Ok(Opened { recovered, writer: Box::new(Writer(wal)), reader })
+        open_log_on(Arc::new(disk), Options::default(), options)
     }
 
     fn durability(&self) -> Durability {
@@ -52,6 +48,17 @@ impl Storage for Wal {
     fn describe(&self) -> String {
         format!("the directory {}", self.directory.display())
     }
+}
+
+/// Opens the log that [`Wal`] keeps in a directory on any disk: for tests, one that fails. Behind the feature `contract`.
+///
+/// # Errors
+/// As [`Storage::open`].
+pub fn open_log_on(disk: Arc<dyn Disk>, sizes: Options, options: &OpenOptions) -> Result<Opened, StorageError> {
+    let fresh = FreshIds { node: options.node, store: options.store };
+    let (wal, recovered) = slimcluster_wal::Wal::open(disk, sizes, &options.cluster_id, fresh)?;
+    let reader = Arc::new(Reader(wal.reader()));
+    Ok(Opened { recovered, writer: Box::new(Writer(wal)), reader })
 }
 
 impl From<WalError> for StorageError {
