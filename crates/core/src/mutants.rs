@@ -86,8 +86,14 @@ mutants! {
     /// Raft: what was read back for a peer is applied, wherever apply stands.
     FetchedAppliedAnywhere = "fetched-applied-anywhere",
 
+    /// Raft: what a leader has committed goes on to take up room (options, `uncommitted_bytes_max`).
+    RoomNotReturned = "room-not-returned",
+    /// Raft: a node that may not campaign does not wait again for its leader, so its deadline is always over.
+    TimerNotRestarted = "timer-not-restarted",
     /// Reads: a leader answers at once, without asking its quorum (thesis 6.4).
     ReadWithoutRound = "read-without-round",
+    /// Reads: the answers to a read are ignored, wherever it was asked.
+    ReadAnswersIgnored = "read-answers-ignored",
     /// Reads: a read is confirmed by answers to a round that began before it (thesis 6.4).
     ReadJoinsEarlierRound = "read-joins-earlier-round",
     /// Reads: a leader takes its commit index for current before it has committed in its term (thesis 6.4).
@@ -135,6 +141,8 @@ mutants! {
     /// Sessions: an applied number is forgotten as soon as a higher one is applied (rule 14).
     NumbersForgottenEarly = "numbers-forgotten-early",
 
+    /// Outcomes: a leader that refuses one message of commands is taken to have refused them all (rule 16).
+    RefusalHitsAll = "refusal-hits-all",
     /// Outcomes: with a new leader, the copy that the old one got is forgotten, and the command is not committed at its deadline (rule 16).
     EarlierCopyForgotten = "earlier-copy-forgotten",
     /// Outcomes: a command without an answer is not committed at its deadline (rule 16).

@@ -52,6 +52,7 @@ situations! {
     RefusalOvertaken: "a refusal became void before it was sent",
     LateRefusalIgnored: "a leader got a refusal that told it nothing",
     CopyOfEntries: "entries arrived that stood there already",
+    LeaderHasNoRoom: "a leader refused commands because too many bytes of others were not committed yet",
     WindowFull: "a leader waited because a peer's window was full",
     WindowTakenForLost: "a leader took what a silent peer was sent for lost",
     FetchedToReplicate: "a leader read its log back for a peer",
@@ -151,6 +152,7 @@ situations! {
 
     // Storage.
     TornTailCut: "recovery cut a torn tail",
+    TornSegmentBoundary: "the torn tail that recovery cut lay in the segment behind the one in which the log ends",
     DamagedStoreRefused: "a damaged store was refused with a named error",
     LastBatchRotten: "the last synced batch was hurt before anything followed it, which no single node can notice",
     WipedVoter: "the disk of a voter was replaced by an empty one",

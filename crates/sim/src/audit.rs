@@ -3,7 +3,6 @@
 use slimcluster_core::NodeId;
 
 use crate::checkers::{Verdict, Violation, convergence};
-use crate::network::Endpoint;
 use crate::phases::Phase;
 use crate::process::Process;
 use crate::world::{Place, World};
@@ -23,8 +22,9 @@ impl World {
         if let Some(missing) = self.missing_to_strangers() {
             return Some(missing);
         }
-        let stale = self.fresh.iter().zip(left_out).position(|(fresh, left_out)| !fresh && !left_out)?;
-        Some(format!("no fresh write went through n{}", stale + 1))
+        let members = self.served.iter().zip(left_out).enumerate().filter(|(_, (_, left_out))| !left_out);
+        let mut waiting = members.filter_map(|(place, (served, _))| Some((place, served.missing()?)));
+        waiting.next().map(|(place, what)| format!("no fresh {what} was served at n{}", place + 1))
     }
 
     /// Which nodes the cluster was formed without. They are less than half, or it would have started afresh.
@@ -61,17 +61,15 @@ impl World {
         self.workload.finish()
     }
 
-    /// An append that began at `began` was acknowledged by this process.
-    pub(crate) fn note_fresh(&mut self, endpoint: Endpoint, began: u64) {
-        if self.phase != Phase::Faults && began >= self.phase_began {
-            self.fresh[endpoint.place] = true;
-        }
+    /// Whether what began at `began` shows that the present phase is as it should be.
+    pub(crate) fn is_fresh(&self, began: u64) -> bool {
+        self.phase != Phase::Faults && began >= self.phase_began
     }
 
     /// The numbers at the end.
     pub(crate) fn final_stats(&self) -> crate::report::Stats {
         let mut stats = self.stats.clone();
-        stats.faults.add(&self.network.injected);
+        stats.faults.add(self.network.injected.counts());
         for place in &self.places {
             stats.faults.add(&place.disk.injected());
         }

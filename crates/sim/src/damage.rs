@@ -30,11 +30,10 @@ impl World {
         self.budget.is_spent(place)
     }
 
-    /// A disk is hurt, if the budget has room for it and the cluster is formed.
-    pub(crate) fn hurt_disk(&mut self, place: usize, class: FaultClass, rng: &mut Random) -> Verdict {
-        let is_formed = (0..self.swarm.nodes).all(|place| self.checkers.stores[place].is_formed());
-        if !is_formed || !self.budget.may_hurt(place) {
-            return Ok(());
+    /// A disk is hurt, if the budget has room for it and all have known that the cluster is formed; false if not.
+    pub(crate) fn hurt_disk(&mut self, place: usize, class: FaultClass, rng: &mut Random) -> Result<bool, Violation> {
+        if !self.has_formed || !self.budget.may_hurt(place) {
+            return Ok(false);
         }
         let newest = class == FaultClass::BitRot && rng.chance(1, 4);
         if newest {
@@ -59,15 +58,13 @@ impl World {
                 sometimes(Situation::WipedVoter);
                 self.crash(place, rng.chance(1, 2))?;
                 self.replace_disk(place);
-                return Ok(());
+                return Ok(true);
             }
         };
-        if let Some(hit) = hit {
-            self.budget.hurt(place);
-            self.trace
-                .event(self.now, [40, place as u64, class as u64], || format!("n{}: {class} hits {hit}", place + 1));
-        }
-        Ok(())
+        let Some(hit) = hit else { return Ok(false) };
+        self.budget.hurt(place);
+        self.trace.event(self.now, [40, place as u64, class as u64], || format!("n{}: {class} hits {hit}", place + 1));
+        Ok(true)
     }
 
     /// A disk has little space left, or none, for a while.

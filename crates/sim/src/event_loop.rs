@@ -73,7 +73,10 @@ impl World {
         }
         self.observe(endpoint)?;
         self.plan_next_step(endpoint);
-        Ok(())
+        let now = self.now;
+        let Place { clock, process: Some(process), .. } = &mut self.places[endpoint.place] else { return Ok(()) };
+        let time = process.time(clock, now);
+        process.check_spin(time)
     }
 
     /// Whether the process dies before it does what its event loop asked for next; true inside: with the power.

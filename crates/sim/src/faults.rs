@@ -5,7 +5,7 @@ use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
 use crate::attacker::{Siege, Weapon};
-use crate::checkers::Verdict;
+use crate::checkers::{Verdict, Violation};
 use crate::network::{Endpoint, SlowReader};
 use crate::phases::Phase;
 use crate::strike::{FaultClass, Strike};
@@ -54,32 +54,36 @@ pub enum Undo {
 
 impl World {
     pub(crate) fn on_strike(&mut self, strike: Strike) -> Verdict {
-        if self.phase != Phase::Faults {
+        if self.phase != Phase::Faults || self.is_spared() {
             return Ok(());
         }
         let Strike { class, rng_seed, .. } = strike;
-        self.stats.faults.count(class.name());
-        self.trace.event(self.now, [20, class as u64, rng_seed], || format!("fault: {class}"));
-        let mut rng = Random::new(rng_seed);
+        if self.strike(class, Random::new(rng_seed))? {
+            self.stats.faults.count(class.name());
+        }
+        Ok(())
+    }
+
+    /// Lets a fault strike; false where there is nothing that it could hit.
+    fn strike(&mut self, class: FaultClass, mut rng: Random) -> Result<bool, Violation> {
+        self.trace.event(self.now, [20, class as u64, 0], || format!("fault: {class}"));
         let place = self.victim(&mut rng);
         match class {
-            FaultClass::Partition => self.partition(&mut rng),
-            FaultClass::OneWay => self.one_way(place, &mut rng),
-            FaultClass::Partial => self.partial(&mut rng),
-            FaultClass::LeaderAlone => self.leader_alone(&mut rng),
-            FaultClass::Flapping => self.flapping(place, rng),
-            FaultClass::LinkBreak => {
-                self.network.break_one(self.now);
-            }
+            FaultClass::Partition => return Ok(self.partition(&mut rng)),
+            FaultClass::OneWay => return Ok(self.one_way(place, &mut rng)),
+            FaultClass::Partial => return Ok(self.partial(&mut rng)),
+            FaultClass::LeaderAlone => return Ok(self.leader_alone(&mut rng)),
+            FaultClass::Flapping => return Ok(self.flapping(place, rng)),
+            FaultClass::LinkBreak => return Ok(self.network.break_one(self.now, &mut rng)),
             FaultClass::Clog => self.clog(&mut rng),
             FaultClass::MtuHole => self.mtu_hole(place, &mut rng),
-            FaultClass::CutMessage => self.network.cut_in_message(1 + rng.below(3)),
+            FaultClass::CutMessage => self.network.cut_in_message(1 + rng.below(3), rng),
             FaultClass::SlowReader => self.slow_reader(place, &mut rng),
-            FaultClass::ProcessCrash => self.crash_somehow(place, false, &mut rng)?,
-            FaultClass::PowerLoss => self.crash_somehow(place, true, &mut rng)?,
+            FaultClass::ProcessCrash => return self.crash_somehow(place, false, &mut rng),
+            FaultClass::PowerLoss => return self.crash_somehow(place, true, &mut rng),
             FaultClass::ChainedCrash => {
                 self.places[place].trouble.power_loss_after_start = true;
-                self.crash_somehow(place, false, &mut rng)?;
+                return self.crash_somehow(place, false, &mut rng);
             }
             FaultClass::Blackout => {
                 if self.places.iter().all(|place| place.process.is_some()) {
@@ -110,7 +114,7 @@ impl World {
             }
             FaultClass::CrashLoop => {
                 self.places[place].trouble.crash_loop = 2 + rng.below(6) as u32;
-                self.crash_somehow(place, rng.chance(1, 2), &mut rng)?;
+                return self.crash_somehow(place, rng.chance(1, 2), &mut rng);
             }
             FaultClass::SlowApply => {
                 self.places[place].trouble.slow_apply_until = self.now + rng.below(5 * SECOND);
@@ -130,14 +134,14 @@ impl World {
             | FaultClass::BadSector
             | FaultClass::PhantomWrite
             | FaultClass::MisdirectedWrite
-            | FaultClass::WipedDisk => self.hurt_disk(place, class, &mut rng)?,
+            | FaultClass::WipedDisk => return self.hurt_disk(place, class, &mut rng),
             FaultClass::Garbage => self.lay_siege(Weapon::Garbage, place, rng),
             FaultClass::ReplayedGossip => self.lay_siege(Weapon::Replay, place, rng),
             FaultClass::HostileLinks => self.lay_siege(Weapon::Link, place, rng),
             FaultClass::Strangers => self.meet_strangers(&mut rng)?,
             FaultClass::Flood => self.lay_siege(Weapon::Flood, place, rng),
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn on_undo(&mut self, undo: Undo) -> Verdict {
@@ -185,7 +189,7 @@ impl World {
     /// What the network does wrong by itself in the present phase.
     pub(crate) fn network_faults(&self) -> crate::network::NetworkFaults {
         match self.phase {
-            Phase::Faults => self.swarm.network,
+            Phase::Faults if !self.is_spared() => self.swarm.network,
             _ => crate::network::NetworkFaults::HEALTHY,
         }
     }
@@ -200,8 +204,9 @@ impl World {
 
     /// Now, or within the next batch that the process writes, or between two things that its event loop asks for: crashes between
     /// the calls to the disk are the ones that find most.
-    fn crash_somehow(&mut self, place: usize, power_loss: bool, rng: &mut Random) -> Verdict {
-        let Some(endpoint) = self.places[place].process.as_ref().map(|process| process.endpoint) else { return Ok(()) };
+    fn crash_somehow(&mut self, place: usize, power_loss: bool, rng: &mut Random) -> Result<bool, Violation> {
+        let process = self.places[place].process.as_ref();
+        let Some(endpoint) = process.map(|process| process.endpoint) else { return Ok(false) };
         let point = match rng.below(6) {
             0..=2 => Some(CrashPoint::InWrite),
             3 | 4 => Some(CrashPoint::AfterOutputs(rng.below(40))),
@@ -210,16 +215,16 @@ impl World {
         if let Some(point) = point {
             self.places[place].trouble.crash = Some(PlannedCrash { point, power_loss });
             self.after(300 * MILLISECOND, Event::Undo(Undo::CrashNow(endpoint, power_loss)));
-            return Ok(());
+            return Ok(true);
         }
         self.crash(place, power_loss)?;
         self.plan_start(place);
-        Ok(())
+        Ok(true)
     }
 
     /// The whole process stands still, or its event loop alone. What the disk was given it does.
     fn pause(&mut self, place: usize, rng: &mut Random) {
-        let until = self.now + 100 * MILLISECOND + rng.below(6 * SECOND);
+        let until = self.now + log_uniform(rng, 100 * MILLISECOND, 30 * SECOND);
         self.pause_until(place, until, rng.chance(2, 3));
     }
 
@@ -336,10 +341,12 @@ impl World {
         self.after(lasts, Event::Undo(Undo::ReadQuickly(place)));
     }
 
-    fn cut_for_a_while(&mut self, directions: Vec<(usize, usize)>, rng: &mut Random) {
+    fn cut_for_a_while(&mut self, directions: Vec<(usize, usize)>, rng: &mut Random) -> bool {
+        let cuts = !directions.is_empty();
         self.set_cuts(&directions, true);
         let lasts = 200 * MILLISECOND + rng.below(10 * SECOND);
         self.after(lasts, Event::Undo(Undo::Uncut(directions)));
+        cuts
     }
 
     pub(crate) fn set_cuts(&mut self, directions: &[(usize, usize)], cut: bool) {
@@ -348,13 +355,13 @@ impl World {
         }
     }
 
-    fn partition(&mut self, rng: &mut Random) {
+    fn partition(&mut self, rng: &mut Random) -> bool {
         let side: Vec<bool> = (0..self.swarm.nodes).map(|_| rng.chance(1, 2)).collect();
         let directions = self.pairs().filter(|(from, to)| side[*from] != side[*to]).collect();
-        self.cut_for_a_while(directions, rng);
+        self.cut_for_a_while(directions, rng)
     }
 
-    fn one_way(&mut self, place: usize, rng: &mut Random) {
+    fn one_way(&mut self, place: usize, rng: &mut Random) -> bool {
         let deaf = rng.chance(1, 2);
         let everybody = rng.chance(1, 2);
         let other = rng.below(self.swarm.nodes as u64) as usize;
@@ -363,25 +370,25 @@ impl World {
             .filter(|(from, to)| if deaf { *to == place } else { *from == place })
             .filter(|(from, to)| everybody || *from == other || *to == other)
             .collect();
-        self.cut_for_a_while(directions, rng);
+        self.cut_for_a_while(directions, rng)
     }
 
-    fn partial(&mut self, rng: &mut Random) {
+    fn partial(&mut self, rng: &mut Random) -> bool {
         let mut directions = Vec::new();
         for (a, b) in self.pairs().filter(|(a, b)| a < b).collect::<Vec<_>>() {
             if rng.chance(1, 3) {
                 directions.extend([(a, b), (b, a)]);
             }
         }
-        self.cut_for_a_while(directions, rng);
+        self.cut_for_a_while(directions, rng)
     }
 
-    fn leader_alone(&mut self, rng: &mut Random) {
+    fn leader_alone(&mut self, rng: &mut Random) -> bool {
         let term = |place: usize| self.places[place].process.as_ref().and_then(|process| process.leads);
         let Some(leader) =
             (0..self.swarm.nodes).filter(|place| term(*place).is_some()).max_by_key(|place| term(*place))
         else {
-            return;
+            return false;
         };
         if rng.chance(1, 2) {
             self.places[leader].trouble.slow_disk_until = self.now + rng.below(4 * SECOND);
@@ -391,15 +398,16 @@ impl World {
         let companion = (nodes > 3 && rng.chance(1, 2)).then(|| rng.below(nodes) as usize);
         let is_side = |place: usize| place == leader || Some(place) == companion;
         let directions = self.pairs().filter(|(from, to)| is_side(*from) != is_side(*to)).collect();
-        self.cut_for_a_while(directions, rng);
+        self.cut_for_a_while(directions, rng)
     }
 
-    fn flapping(&mut self, place: usize, mut rng: Random) {
+    fn flapping(&mut self, place: usize, mut rng: Random) -> bool {
         let other = rng.below(self.swarm.nodes as u64) as usize;
         if other != place {
             let times = 2 + 2 * rng.below(10) as u32;
             self.flap(vec![(place, other), (other, place)], times, rng, Phase::Faults);
         }
+        other != place
     }
 
     fn flap(&mut self, directions: Vec<(usize, usize)>, left: u32, mut rng: Random, phase: Phase) {

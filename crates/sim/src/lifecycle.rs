@@ -163,7 +163,8 @@ impl World {
     fn on_open_failed(&mut self, endpoint: Endpoint, error: Option<WalError>) -> Verdict {
         let place = endpoint.place;
         let disk = &self.places[place].disk;
-        let (is_dead, is_limited) = (disk.is_dead(), disk.is_limited());
+        let is_dead = disk.is_dead();
+        let is_full = disk.is_limited() && error.as_ref().is_some_and(lacks_space);
         self.trace.event(self.now, [13, place as u64, 0], || format!("n{} dies while it starts: {error:?}", place + 1));
         let power_loss = self.places[place].rng.chance(1, 2);
         match error {
@@ -172,7 +173,7 @@ impl World {
                 self.lose_store(place, &error);
                 return Ok(());
             }
-            Some(error) if !is_dead && !is_limited && !self.places[place].disk.has_failed() => {
+            Some(error) if !is_dead && !is_full && !self.places[place].disk.has_failed() => {
                 return Err(Violation::of("recovery", format!("n{} cannot open its store: {error}", place + 1)));
             }
             _ => {}
@@ -228,8 +229,12 @@ impl World {
             append_bytes_max: swarm.message_bytes_max,
             cache_bytes_max: swarm.cache_bytes_max,
             apply_bytes_max: swarm.apply_bytes_max,
+            uncommitted_bytes_max: swarm.uncommitted_bytes_max,
+            inflight_messages_max: swarm.inflight_messages_max,
+            reads_max: swarm.reads_max,
             ..raft::Options::lan()
         };
+        let proposals = ProposalOptions { pending_bytes_max: swarm.pending_bytes_max, ..ProposalOptions::default() };
         let names = swarm.named.then(|| self.places.iter().map(|place| place.name.clone()).collect());
         let bootstrap = BootstrapOptions::new(name.clone(), swarm.nodes, Durability::Fsync);
         let release = Duration::from_micros(swarm.release);
@@ -242,7 +247,7 @@ impl World {
             nonce: Nonce(self.places[place].rng.next()),
             membership: if swarm.static_members { Membership::Static } else { Membership::Swim(swim) },
             announce: false,
-            consensus: Some(ConsensusOptions { raft, bootstrap, proposals: ProposalOptions::default() }),
+            consensus: Some(ConsensusOptions { raft, bootstrap, proposals }),
             restart_within: Duration::from_secs(10),
         }
     }
@@ -277,5 +282,13 @@ impl World {
                 None => fresh,
             };
         }
+    }
+}
+
+/// Whether the store lacks space and nothing else.
+fn lacks_space(error: &WalError) -> bool {
+    match error {
+        WalError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+        error => error.is_retryable(),
     }
 }

@@ -10,7 +10,7 @@ use crate::client::Operation;
 use crate::network::Endpoint;
 use crate::phases::Phase;
 use crate::process::Process;
-use crate::workload::Request;
+use crate::workload::{Request, Wanted};
 use crate::world::{Event, MILLISECOND, World};
 
 /// A client that finds nobody to talk to tries again after this time.
@@ -37,18 +37,18 @@ impl World {
         } else {
             place
         };
-        if !self.submit(client, place, false) {
+        if !self.submit(client, place, Wanted::Anything) {
             self.after(RETRY, Event::Client(client));
         }
     }
 
-    /// Lets a client begin an operation at `place`, a command if `command`; false when there is no process to take it.
-    pub(crate) fn submit(&mut self, client: usize, place: usize, command: bool) -> bool {
+    /// Lets a client begin an operation at `place`; false when there is no process to take it.
+    pub(crate) fn submit(&mut self, client: usize, place: usize, wanted: Wanted) -> bool {
         let World { places, clients, workload, stats, now, .. } = self;
         let Some(process) = places[place].process.as_mut() else { return false };
         let Some(machine) = process.machine.filter(|_| !process.stopped) else { return false };
         let client_state = &mut clients[client];
-        let (id, asked) = workload.begin(*now, client, command, &mut client_state.rng);
+        let (id, asked) = workload.begin(*now, client, wanted, &mut client_state.rng);
         let command = matches!(asked, Request::Command { .. });
         let request = process.begin(Operation { id, client, command, echo: false, began: *now });
         let endpoint = process.endpoint;
@@ -108,7 +108,10 @@ impl World {
                 self.check_acknowledged(endpoint, (id, index), &reply)?;
                 self.workload.on_committed(self.now, operation.id, index, &reply)?;
                 self.stats.acknowledged += 1;
-                self.note_fresh(endpoint, operation.began);
+                self.stats.acknowledged_in_faults += u64::from(self.phase == Phase::Faults);
+                if self.is_fresh(operation.began) {
+                    self.served[endpoint.place].write = true;
+                }
             }
             Outcome::NotCommitted(refused) => {
                 self.stats.refused += 1;
@@ -188,6 +191,9 @@ impl World {
         self.checkers.on_read(self.now, endpoint.place, applied)?;
         self.workload.on_read(self.now, operation.id, endpoint)?;
         self.stats.reads += 1;
+        if self.is_fresh(operation.began) {
+            self.served[endpoint.place].read = true;
+        }
         self.finish(operation);
         Ok(())
     }

@@ -3,11 +3,13 @@
 
 use slimcluster_core::situations::{Situation, sometimes};
 
+use crate::checkers::liveness::Served;
 use crate::checkers::{Verdict, Violation, liveness};
 use crate::disk::DiskFaults;
 use crate::network::NetworkFaults;
 use crate::process::Process;
 use crate::trouble::Trouble;
+use crate::workload::Wanted;
 use crate::world::{Event, MILLISECOND, SECOND, World};
 
 /// A majority that works goes on for this long, and keeps its leader: some ten of the longest election timeouts.
@@ -21,6 +23,8 @@ const SETTLED_WITHIN: u64 = 75 * SECOND;
 const RESTARTED_WITHIN: u64 = 30 * SECOND;
 /// A cluster without a quorum is watched for this long: whatever it could wrongly do, it would do.
 const RUINED_FOR: u64 = 10 * SECOND;
+/// Reading an entry back and applying it takes so long at most.
+const REPLAY_OF_AN_ENTRY: u64 = 10 * MILLISECOND;
 /// How often the world looks whether all is well.
 const LOOK: u64 = 100 * MILLISECOND;
 
@@ -42,14 +46,15 @@ pub enum Phase {
 }
 
 impl World {
-    pub(crate) fn plan_phase(&mut self) {
-        self.at(self.swarm.faults_for, Event::Phase);
-    }
-
     /// Enters the next phase, or looks whether it may.
     pub(crate) fn on_phase(&mut self) -> Verdict {
         self.trace.event(self.now, [30, self.phase as u64, 0], || format!("end of phase {:?}?", self.phase));
         match self.phase {
+            Phase::Faults if self.is_spared() => {
+                let detail = "not every node knows of a cluster, and nothing has gone wrong";
+                return Err(Violation::of("liveness of forming", detail));
+            }
+            Phase::Faults if self.now < self.faults_until => {}
             Phase::Faults => {
                 self.roll_out()?;
                 self.part_with_namesakes()?;
@@ -74,12 +79,13 @@ impl World {
                 self.after(LOOK, Event::Phase);
             }
             Phase::Settling | Phase::Restarted if self.budget.exceeded_at().is_some() => {
-                if self.now > self.phase_began + RUINED_FOR {
-                    // Whoever lost its store has named the file, or it would have been a violation then.
-                    self.phase = Phase::Done;
-                } else {
-                    self.after(LOOK, Event::Phase);
+                match self.phase {
+                    _ if self.now <= self.phase_began + RUINED_FOR => {}
+                    // Whoever starts now holds what it acknowledged, or names the file that is damaged: the check of each start.
+                    Phase::Settling => self.restart_all()?,
+                    _ => self.phase = Phase::Done,
                 }
+                self.after(LOOK, Event::Phase);
             }
             Phase::Settling => match self.missing() {
                 None => {
@@ -87,7 +93,7 @@ impl World {
                     self.restart_all()?;
                     self.after(LOOK, Event::Phase);
                 }
-                missing => self.look_again(missing, self.phase_began + SETTLED_WITHIN)?,
+                missing => self.look_again(missing, self.phase_began + SETTLED_WITHIN + self.replay_time())?,
             },
             Phase::Restarted => match self.missing() {
                 None => {
@@ -95,29 +101,38 @@ impl World {
                     self.audit()?;
                     self.phase = Phase::Done;
                 }
-                missing => self.look_again(missing, self.phase_began + RESTARTED_WITHIN)?,
+                missing => self.look_again(missing, self.phase_began + RESTARTED_WITHIN + self.replay_time())?,
             },
             Phase::Done => {}
         }
         Ok(())
     }
 
+    /// How long a replay of the whole log takes at most: of a node that has little room to apply, entry by entry.
+    fn replay_time(&self) -> u64 {
+        self.applied.0 * REPLAY_OF_AN_ENTRY
+    }
+
     fn look_again(&mut self, missing: Option<String>, deadline: u64) -> Verdict {
         if self.now > deadline {
             return Err(Violation::of("convergence", missing.unwrap_or_default()));
         }
-        self.ask_for_fresh_writes(&vec![true; self.swarm.nodes]);
+        self.ask_for_service(&vec![true; self.swarm.nodes]);
         self.after(LOOK, Event::Phase);
         Ok(())
     }
 
-    /// Each of these places that has not shown in this phase that it takes writes is asked for one.
-    fn ask_for_fresh_writes(&mut self, places: &[bool]) {
+    /// Each of these places that has not shown in this phase that it takes writes and reads is asked for one.
+    fn ask_for_service(&mut self, places: &[bool]) {
         for place in (0..self.swarm.nodes).filter(|place| places[*place]) {
             let auditor = self.swarm.clients + place;
-            if !self.fresh[place] && !self.clients[auditor].busy {
-                self.submit(auditor, place, true);
-            }
+            let wanted = match self.served[place] {
+                _ if self.clients[auditor].busy => continue,
+                Served { write: false, .. } => Wanted::Command,
+                Served { read: false, .. } => Wanted::Read,
+                Served { .. } => continue,
+            };
+            self.submit(auditor, place, wanted);
         }
     }
 
@@ -127,17 +142,19 @@ impl World {
         if self.stats.majority_after == 0 {
             let processes: Vec<Option<&Process>> = self.places.iter().map(|place| place.process.as_ref()).collect();
             let is_slow: Vec<bool> = self.places.iter().map(|place| place.trouble.is_slow(self.now)).collect();
-            let (is_core, fresh) = (&is_core[..], &self.fresh[..]);
-            let majority = liveness::Majority { is_core, fresh, is_slow: &is_slow, network: &self.network };
-            match liveness::missing(&processes, &majority) {
+            let (is_core, served) = (&is_core[..], &self.served[..]);
+            let majority = liveness::Majority { is_core, served, is_slow: &is_slow, network: &self.network };
+            let is_late = self.now > self.phase_began + liveness::WORKS_WITHIN + self.replay_time();
+            let missing = if is_late { liveness::missing_at_last } else { liveness::missing };
+            match missing(&processes, &majority) {
                 None => {
                     self.stats.majority_after = self.now - self.phase_began;
                     self.majority_until = self.now.max(self.links_are_new()) + STABLE_FOR;
                 }
-                Some(missing) if self.now > self.phase_began + liveness::WORKS_WITHIN => {
+                Some(missing) if is_late => {
                     return Err(Violation::of("liveness of a majority", missing));
                 }
-                Some(_) => self.ask_for_fresh_writes(is_core),
+                Some(_) => self.ask_for_service(is_core),
             }
         }
         self.check_leader(&is_core)?;
@@ -192,11 +209,11 @@ impl World {
         Ok(())
     }
 
-    /// Begins a phase that is not one of faults: from now on a write is fresh.
+    /// Begins a phase that is not one of faults: what begins from now on is fresh.
     pub(crate) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.phase_began = self.now;
-        self.fresh.fill(false);
+        self.served.fill(Served::default());
     }
 
     pub(crate) fn heal_network(&mut self) {

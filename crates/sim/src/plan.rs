@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::streams::{Concern, stream};
 use crate::strike::{FaultClass, Strike};
-use crate::swarm::{Profile, Swarm, draw_class, log_uniform};
+use crate::swarm::{Profile, Swarm, draw_class, draw_odds, log_uniform};
 
 /// The version of the text form. Raised when an old text would mean something else.
 const FORMAT: i64 = 1;
@@ -61,10 +61,11 @@ impl Plan {
         let drawn = Profile::draw(&mut rng);
         let profile = profile.unwrap_or(drawn);
         let swarm = Swarm::draw(&mut rng, profile);
+        let odds = draw_odds(&mut rng);
         let mut strikes = Vec::new();
         for (number, (class, _, low, high)) in FaultClass::ALL.iter().enumerate() {
             let mut rng = stream(seed, Concern::Strikes, number as u64);
-            if !draw_class(&mut rng, *class, profile) {
+            if !draw_class(&mut rng, *class, profile, odds) {
                 continue;
             }
             let mean = 1_000 * log_uniform(&mut rng, *low, *high);

@@ -27,6 +27,8 @@ use crate::network::Endpoint;
 
 /// Entries of one slice of apply.
 const SLICE_ENTRIES: usize = 16;
+/// A few steps in a row may find that they are late.
+const SPINS_MAX: u64 = 100;
 /// Bytes of one slice of apply.
 const SLICE_BYTES: usize = 16 * 1024;
 
@@ -99,6 +101,8 @@ pub struct Process {
     pub garbage: u64,
     /// Its storage failed, or it has stopped: it only waits for its end.
     pub stopped: bool,
+    /// So many steps in a row have left a deadline that is over already.
+    spins: u64,
 }
 
 impl Process {
@@ -148,7 +152,20 @@ impl Process {
             is_stopping: false,
             garbage: 0,
             stopped: false,
+            spins: 0,
         })
+    }
+
+    /// A node whose deadline is over again and again, whatever it did at the last one, would keep its core busy for nothing.
+    pub fn check_spin(&mut self, time: Instant) -> Verdict {
+        let is_due = self.node.poll_timeout().is_some_and(|deadline| deadline <= time);
+        self.spins = if is_due { self.spins + 1 } else { 0 };
+        if self.spins > SPINS_MAX {
+            let detail =
+                format!("n{}: {} steps in a row with a deadline in the past", self.endpoint.place + 1, self.spins);
+            return Err(Violation::of("no spinning", detail));
+        }
+        Ok(())
     }
 
     /// Raft's own invariants, after every input.

@@ -19,7 +19,7 @@ use crate::checkers::registers::RegisterHistory;
 use crate::checkers::sampled::Sample;
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
-use crate::workload::{OperationId, Request, Workload};
+use crate::workload::{OperationId, Request, Wanted, Workload};
 
 /// The name of the machine in the cluster.
 pub const MACHINE: &str = "registers";
@@ -137,12 +137,12 @@ impl Workload for RegisterLoad {
         self.replicas.remove(&endpoint);
     }
 
-    fn begin(&mut self, at: u64, client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
+    fn begin(&mut self, at: u64, client: usize, wanted: Wanted, rng: &mut Random) -> (OperationId, Request) {
         let key = rng.below(self.keys);
         let floor = self.history.floor(key);
-        let (kind, request) = if command || !rng.chance(1, 4) {
+        let (kind, request) = if !wanted.draws_read(rng) {
             let appended = Appended { key, id: self.history.begin_append() };
-            let is_long = !command && self.long_command > 0 && rng.chance(self.long_command, MILLION);
+            let is_long = wanted == Wanted::Anything && self.long_command > 0 && rng.chance(self.long_command, MILLION);
             let (least, more) = if is_long { (FRAME_BYTES_MAX, LONG_BYTES) } else { (0, self.padding) };
             let append = Append { appended, padding: vec![0x5a; least + rng.below(more + 1) as usize] };
             // Postcard fails on types that it cannot describe, which this is not; an empty command would halt every replica, loudly.

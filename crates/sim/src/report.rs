@@ -20,6 +20,8 @@ pub struct Stats {
     pub operations: u64,
     /// Appends that were acknowledged.
     pub acknowledged: u64,
+    /// Those of them that were acknowledged while things went wrong.
+    pub acknowledged_in_faults: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Appends that were certainly not applied.
@@ -67,6 +69,7 @@ impl Stats {
             time,
             operations,
             acknowledged,
+            acknowledged_in_faults,
             reads,
             refused,
             unknown,
@@ -92,6 +95,7 @@ impl Stats {
             (&mut self.time, time),
             (&mut self.operations, operations),
             (&mut self.acknowledged, acknowledged),
+            (&mut self.acknowledged_in_faults, acknowledged_in_faults),
             (&mut self.reads, reads),
             (&mut self.refused, refused),
             (&mut self.unknown, unknown),
@@ -118,6 +122,33 @@ impl Stats {
 /// How many faults of each kind: strikes by their class, and what network and disks do by themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts(BTreeMap<&'static str, u64>);
+
+/// Faults of single packets, counted by bursts: what goes wrong with many at a time is one fault (rule 43).
+#[derive(Clone, Debug, Default)]
+pub struct Bursts {
+    counts: FaultCounts,
+    /// When the last burst of each kind began.
+    began: BTreeMap<&'static str, u64>,
+}
+
+impl Bursts {
+    /// How long a burst lasts, in virtual microseconds.
+    const TIME: u64 = 100_000;
+
+    /// One more of a kind, at `now`.
+    pub fn count(&mut self, now: u64, kind: &'static str) {
+        let began = self.began.get(kind);
+        if began.is_none_or(|began| now >= began + Bursts::TIME) {
+            self.began.insert(kind, now);
+            self.counts.count(kind);
+        }
+    }
+
+    /// The bursts so far.
+    pub fn counts(&self) -> &FaultCounts {
+        &self.counts
+    }
+}
 
 impl FaultCounts {
     /// One more of a kind.

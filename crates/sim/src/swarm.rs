@@ -1,4 +1,4 @@
-//! What kind of world a seed is: every fault class is on or off with even odds, every rate is drawn log-uniformly.
+//! What kind of world a seed is: every fault class is on or off, with the odds of the world, every rate is drawn log-uniformly.
 //!
 //! A world with all faults at once shows few of them: the strong ones hide the weak. Swarm testing gives each seed another subset.
 
@@ -47,8 +47,8 @@ pub enum Profile {
 impl Profile {
     /// All profiles: name, and weight in percent.
     pub const ALL: &'static [(Profile, &'static str, u64)] = &[
-        (Profile::General, "general", 70),
-        (Profile::Formation, "formation", 4),
+        (Profile::General, "general", 66),
+        (Profile::Formation, "formation", 8),
         (Profile::Damage, "damage", 10),
         (Profile::Ruin, "ruin", 4),
         (Profile::Churn, "churn", 4),
@@ -99,6 +99,8 @@ pub struct Swarm {
     pub codecs: Vec<Codec>,
     /// When each node starts first; at once where nothing is said.
     pub starts: Vec<u64>,
+    /// Nothing goes wrong until all nodes know that the cluster is formed.
+    pub forms_first: bool,
     /// The network while faults are on.
     pub network: NetworkFaults,
     /// Every disk while faults are on.
@@ -113,6 +115,14 @@ pub struct Swarm {
     pub message_bytes_max: usize,
     /// Bytes handed to the state machine at once.
     pub apply_bytes_max: usize,
+    /// Bytes that a leader takes in ahead of what is committed.
+    pub uncommitted_bytes_max: usize,
+    /// Messages with runs that a leader sends to a peer ahead of its answers.
+    pub inflight_messages_max: usize,
+    /// Reads that wait for a round of the leader.
+    pub reads_max: usize,
+    /// Bytes of commands that a node has on their way.
+    pub pending_bytes_max: usize,
     /// What a write to the disk takes: at least, and up to this much more.
     pub write_latency: (u64, u64),
     /// What a step of the event loop takes, at least.
@@ -169,6 +179,7 @@ impl Swarm {
             faults_for: 45 * SECOND,
             codecs: Vec::new(),
             starts: Vec::new(),
+            forms_first: false,
             network: NetworkFaults::HEALTHY,
             disk: DiskFaults::default(),
             segment_bytes: 64 * 1024,
@@ -176,6 +187,10 @@ impl Swarm {
             cache_bytes_max: 256 * 1024,
             message_bytes_max: 64 * 1024,
             apply_bytes_max: 64 * 1024,
+            uncommitted_bytes_max: 64 << 20,
+            inflight_messages_max: 64,
+            reads_max: 1 << 16,
+            pending_bytes_max: 64 << 20,
             write_latency: (200, 200),
             step: 10,
             apply_latency: (10, 10),
@@ -234,7 +249,7 @@ impl Swarm {
     fn draw_formation(rng: &mut Random) -> Self {
         let general = Swarm::draw_general(rng);
         let starts = (0..general.nodes).map(|_| rng.below(3 * SECOND)).collect();
-        Swarm { starts, release: log_uniform(rng, SECOND / 4, 4 * SECOND), ..general }
+        Swarm { starts, forms_first: false, release: log_uniform(rng, SECOND / 4, 4 * SECOND), ..general }
     }
 
     fn draw_general(rng: &mut Random) -> Self {
@@ -243,18 +258,26 @@ impl Swarm {
             1 => 2,
             2..=12 => 3,
             13 => 4,
-            14..=17 => 5,
+            14..=16 => 5,
+            17 => 6,
             _ => 7,
         };
         let codecs = draw_codecs(rng, nodes);
-        let late = rng.chance(1, 4);
-        let starts = (0..nodes).map(|_| rng.below(if late { 15 * SECOND } else { SECOND })).collect();
+        let (forms_first, late) = (rng.chance(7, 8), rng.chance(1, 4));
+        let apart = match (forms_first, late) {
+            (_, false) => SECOND,
+            // Whoever waits for the last one waits for nothing else.
+            (true, true) => 4 * SECOND,
+            (false, true) => 15 * SECOND,
+        };
+        let starts = (0..nodes).map(|_| rng.below(apart)).collect();
         let network = draw_network(rng);
         Swarm {
             nodes,
             faults_for: 45 * SECOND,
             codecs,
             starts,
+            forms_first,
             network,
             disk: DiskFaults {
                 short: on(rng, 1_000, 200_000),
@@ -266,13 +289,18 @@ impl Swarm {
             tail_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
             cache_bytes_max: log_uniform(rng, 1024, 256 * 1024) as usize,
             message_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
-            apply_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
+            // A room of less means a replay of entry by entry, which shows once what it shows.
+            apply_bytes_max: log_uniform(rng, 1024, 64 * 1024) as usize,
+            uncommitted_bytes_max: small(rng, 4 * 1024, 64 * 1024, 64 << 20),
+            inflight_messages_max: small(rng, 1, 8, 64),
+            reads_max: small(rng, 2, 16, 1 << 16),
+            pending_bytes_max: small(rng, 4 * 1024, 64 * 1024, 64 << 20),
             write_latency: (log_uniform(rng, 50, 3_000), log_uniform(rng, 50, 10_000)),
             step: log_uniform(rng, 1, 200),
             apply_latency: (log_uniform(rng, 1, 500), log_uniform(rng, 1, 3_000)),
             clients: 4 + rng.below(9) as usize,
             keys: 1 + rng.below(4),
-            think: log_uniform(rng, 15_000, 100_000),
+            think: log_uniform(rng, 25_000, 200_000),
             padding: on(rng, 16, 2_048),
             // Its frames must come in order: a stream that mixes those of two messages is none that any transport has.
             long_command: if rng.chance(1, 4) && !network.unreliable_streams {
@@ -350,10 +378,16 @@ impl Default for Swarm {
     }
 }
 
-/// The fault classes that are on: even odds for each.
+/// The odds that a class of faults is on, one in so many, of a world: where most of them are, little work is done between them, and
+/// what only goes wrong in the middle of work is not seen.
+pub fn draw_odds(rng: &mut Random) -> u64 {
+    2 << rng.below(3)
+}
+
+/// The fault classes that are on: one in `odds` of them.
 ///
 /// What destroys is rarer in general: a place that it has hit takes no further part.
-pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool {
+pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile, odds: u64) -> bool {
     match profile {
         Profile::Gossip => false,
         Profile::Churn => class == FaultClass::ProcessCrash || !class.destroys() && rng.chance(1, 8),
@@ -364,7 +398,9 @@ pub fn draw_class(rng: &mut Random, class: FaultClass, profile: Profile) -> bool
         _ if class == FaultClass::Strangers => rng.chance(1, 6),
         // It stops every replica for a while, and with it the load that shows the other faults.
         _ if class == FaultClass::PoisonCommand => rng.chance(1, 6),
-        Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, 2),
+        // What these are about is on in every other world of theirs.
+        Profile::Damage | Profile::Ruin if class.destroys() => rng.chance(1, 2),
+        Profile::General | Profile::Formation | Profile::Damage | Profile::Ruin => rng.chance(1, odds),
     }
 }
 
@@ -417,8 +453,8 @@ fn draw_network(rng: &mut Random) -> NetworkFaults {
         jitter: log_uniform(rng, 50, 10_000),
         tail: on(rng, 1_000, 50_000),
         tail_latency: log_uniform(rng, 10_000, 1_000_000),
-        loss: on(rng, 1_000, 300_000),
-        duplicate: on(rng, 1_000, 300_000),
+        loss: on(rng, 1_000, 500_000),
+        duplicate: on(rng, 1_000, 500_000),
         duplicate_latency: log_uniform(rng, 1_000, 8_000_000),
         corrupt: on(rng, 100, 10_000),
         black_hole: on(rng, 10_000, 300_000),
@@ -434,6 +470,12 @@ fn draw_network(rng: &mut Random) -> NetworkFaults {
 fn on(rng: &mut Random, low: u64, high: u64) -> u64 {
     let rate = log_uniform(rng, low, high);
     if rng.chance(1, 2) { rate } else { 0 }
+}
+
+/// A bound as it is by default, or in one world of four one that is reached.
+fn small(rng: &mut Random, low: u64, high: u64, default: usize) -> usize {
+    let small = log_uniform(rng, low, high) as usize;
+    if rng.chance(1, 4) { small } else { default }
 }
 
 /// Uniform in the number of digits between `low` and `high`. In whole numbers: the logarithm of one platform is not that of another.

@@ -17,8 +17,8 @@ pub struct Totals {
     pub sums: Stats,
     /// How often each situation came about, in the order of [`Situation::ALL`].
     pub situations: Counts,
-    /// Of each seed: appends acknowledged, reads, faults. A few words per seed, and a day has some hundred thousand.
-    middles: [Vec<u64>; 3],
+    /// Of each seed: appends acknowledged, those under faults, reads, faults. A few words per seed, and a day has some hundred thousand.
+    middles: [Vec<u64>; 4],
 }
 
 impl Default for Totals {
@@ -35,8 +35,9 @@ impl Totals {
         for (sum, count) in self.situations.iter_mut().zip(&report.situations) {
             *sum += count;
         }
-        let Stats { acknowledged, reads, faults, .. } = &report.stats;
-        for (values, value) in self.middles.iter_mut().zip([*acknowledged, *reads, faults.total()]) {
+        let Stats { acknowledged, acknowledged_in_faults, reads, faults, .. } = &report.stats;
+        let middles = [*acknowledged, *acknowledged_in_faults, *reads, faults.total()];
+        for (values, value) in self.middles.iter_mut().zip(middles) {
             values.push(value);
         }
     }
@@ -46,14 +47,19 @@ impl Totals {
         median(self.middles[0].iter().copied())
     }
 
+    /// The median of those of them that were acknowledged while things went wrong.
+    pub fn acknowledged_in_faults_median(&self) -> u64 {
+        median(self.middles[1].iter().copied())
+    }
+
     /// The median of the reads that a seed had answered.
     pub fn reads_median(&self) -> u64 {
-        median(self.middles[1].iter().copied())
+        median(self.middles[2].iter().copied())
     }
 
     /// The median of the faults of a seed.
     pub fn faults_median(&self) -> u64 {
-        median(self.middles[2].iter().copied())
+        median(self.middles[3].iter().copied())
     }
 
     /// The situations that came about less than `times` times.
@@ -114,8 +120,9 @@ impl fmt::Display for Totals {
         }
         write!(
             f,
-            "median per seed: {} appends acknowledged, {} reads, {} faults; {} of {} situations reached",
+            "median per seed: {} appends acknowledged ({} under faults), {} reads, {} faults; {} of {} situations reached",
             self.acknowledged_median(),
+            self.acknowledged_in_faults_median(),
             self.reads_median(),
             self.faults_median(),
             self.situations_reached(),

@@ -31,6 +31,28 @@ pub enum Request {
     Read,
 }
 
+/// What kind of operation a client is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whatever the workload likes.
+    Anything,
+    /// A command.
+    Command,
+    /// A read.
+    Read,
+}
+
+impl Wanted {
+    /// Whether it shall be a read: of those that may be either, one in four is.
+    pub fn draws_read(self, rng: &mut Random) -> bool {
+        match self {
+            Wanted::Anything => rng.chance(1, 4),
+            Wanted::Command => false,
+            Wanted::Read => true,
+        }
+    }
+}
+
 /// What the clients ask of a cluster, and how its answers are judged. Times are virtual microseconds.
 ///
 /// An operation begins once and ends at most once, with one of `on_committed`, `on_refused`, `on_read` and `on_read_refused`. Until then it
@@ -45,8 +67,8 @@ pub trait Workload: Send {
     /// The process has ended, and its state machine with it.
     fn end(&mut self, endpoint: Endpoint);
 
-    /// A client begins an operation: a command if `command`, else whatever it likes.
-    fn begin(&mut self, at: u64, client: usize, command: bool, rng: &mut Random) -> (OperationId, Request);
+    /// A client begins an operation of the kind that is wanted.
+    fn begin(&mut self, at: u64, client: usize, wanted: Wanted, rng: &mut Random) -> (OperationId, Request);
 
     /// The command was applied at `index`, with this reply in its replicated form.
     fn on_committed(&mut self, at: u64, operation: OperationId, index: Index, reply: &Reply) -> Verdict;

@@ -17,6 +17,7 @@ use slimcluster_core::storage::Fetched;
 
 use crate::attacker::Attacker;
 use crate::budget::Budget;
+use crate::checkers::liveness::Served;
 use crate::checkers::stability::Stability;
 use crate::checkers::storage::Store;
 use crate::checkers::{Checkers, Verdict, Violation};
@@ -42,6 +43,12 @@ use crate::workload::Workload;
 pub const SECOND: u64 = 1_000_000;
 /// One millisecond of the world.
 pub const MILLISECOND: u64 = 1_000;
+/// Nodes that nothing disturbs form a cluster within this time of the last start: ten times what it takes.
+const FORMS_WITHIN: u64 = 30 * SECOND;
+/// A busy world has some hundred events at one moment.
+const EVENTS_AT_ONCE_MAX: u64 = 1_000_000;
+/// And some ten thousand a second: an hour of a busy one is below this.
+const EVENTS_MAX: u64 = 1_000_000_000;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -163,8 +170,10 @@ pub struct World {
     pub(crate) phase: Phase,
     /// When the phase began.
     pub(crate) phase_began: u64,
-    /// Which places have acknowledged an append that began in the phase.
-    pub(crate) fresh: Vec<bool>,
+    /// What each place has served that began in the phase.
+    pub(crate) served: Vec<Served>,
+    /// Every place has known, at one moment, that the cluster is formed.
+    pub(crate) has_formed: bool,
     /// The highest index that any replica has applied.
     pub(crate) applied: Index,
     /// The first command from here on makes every replica panic.
@@ -183,6 +192,12 @@ pub struct World {
     /// The second cluster, in worlds that have one.
     pub(crate) strangers: Option<Box<Strangers>>,
     schedule: Schedule<Event>,
+    /// What is to go wrong once things may.
+    strikes: Vec<Strike>,
+    /// When that is over.
+    pub(crate) faults_until: u64,
+    /// Events at this moment so far.
+    at_once: u64,
 }
 
 impl World {
@@ -232,7 +247,8 @@ impl World {
                 .collect(),
             phase: Phase::Faults,
             phase_began: 0,
-            fresh: vec![false; swarm.nodes],
+            served: vec![Served::default(); swarm.nodes],
+            has_formed: false,
             applied: Index(0),
             poison_from: None,
             is_core: vec![true; swarm.nodes],
@@ -244,8 +260,12 @@ impl World {
             attacker,
             strangers,
             schedule: Schedule::default(),
+            strikes: Vec::new(),
+            faults_until: u64::MAX,
+            at_once: 0,
             swarm,
         };
+        world.network.faults = world.network_faults();
         world.plan(strikes);
         world
     }
@@ -260,10 +280,23 @@ impl World {
             let at = self.clients[client].rng.below(SECOND);
             self.at(at, Event::Client(client));
         }
-        for strike in strikes {
-            self.at(strike.at, Event::Strike(strike));
+        self.strikes = strikes;
+        if self.swarm.forms_first {
+            let last = self.swarm.starts.iter().take(self.swarm.nodes).max().copied().unwrap_or_default();
+            self.at(last + FORMS_WITHIN, Event::Phase);
+        } else {
+            self.begin_faults();
         }
-        self.plan_phase();
+    }
+
+    /// From now on things go wrong, as planned.
+    fn begin_faults(&mut self) {
+        self.network.faults = self.network_faults();
+        for strike in std::mem::take(&mut self.strikes) {
+            self.after(strike.at, Event::Strike(strike));
+        }
+        self.faults_until = self.now + self.swarm.faults_for;
+        self.at(self.faults_until, Event::Phase);
     }
 
     /// Runs to the end of the run, or to the first event after `until` (virtual microseconds): what comes later is not judged.
@@ -277,13 +310,43 @@ impl World {
             if at > until {
                 return Ok(());
             }
-            self.now = at;
-            self.checkers.now = at;
-            self.stats.events += 1;
+            self.tick(at)?;
             self.happen(event)?;
+            self.note_formed();
             self.post();
         }
         Ok(())
+    }
+
+    /// The clock moves to the next event. That of a world in which something goes round in circles does not, or takes for ever.
+    fn tick(&mut self, at: u64) -> Verdict {
+        self.at_once = if at == self.now { self.at_once + 1 } else { 0 };
+        self.now = at;
+        self.checkers.now = at;
+        self.network.now = at;
+        self.stats.events += 1;
+        if self.at_once > EVENTS_AT_ONCE_MAX {
+            return Err(Violation::of("time goes on", format!("{EVENTS_AT_ONCE_MAX} events at one moment")));
+        }
+        if self.stats.events > EVENTS_MAX {
+            return Err(Violation::of("a run ends", format!("{EVENTS_MAX} events and no end")));
+        }
+        Ok(())
+    }
+
+    /// Once every place knows that the cluster is formed, things begin to go wrong in worlds that waited for it.
+    fn note_formed(&mut self) {
+        if !self.has_formed && (0..self.swarm.nodes).all(|place| self.checkers.stores[place].is_formed()) {
+            self.has_formed = true;
+            if self.swarm.forms_first {
+                self.begin_faults();
+            }
+        }
+    }
+
+    /// Whether nothing goes wrong yet.
+    pub(crate) fn is_spared(&self) -> bool {
+        self.swarm.forms_first && !self.has_formed
     }
 
     fn happen(&mut self, event: Event) -> Verdict {

@@ -10,7 +10,7 @@ use slimcluster_core::storage::Reply;
 use slimcluster_sim::checkers::Verdict;
 use slimcluster_sim::network::Endpoint;
 use slimcluster_sim::swarm::Profile;
-use slimcluster_sim::workload::{OperationId, Request, Workload};
+use slimcluster_sim::workload::{OperationId, Request, Wanted, Workload};
 use slimcluster_sim::{Plan, RunOptions, registers, run_workload};
 
 /// Set in the process that panics.
@@ -51,8 +51,8 @@ impl Workload for Panicking {
         self.0.end(endpoint);
     }
 
-    fn begin(&mut self, at: u64, client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
-        let begun = self.0.begin(at, client, command, rng);
+    fn begin(&mut self, at: u64, client: usize, wanted: Wanted, rng: &mut Random) -> (OperationId, Request) {
+        let begun = self.0.begin(at, client, wanted, rng);
         assert!(begun.0.0 < 20, "too much");
         begun
     }

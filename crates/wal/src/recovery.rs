@@ -124,6 +124,9 @@ fn keep(directory: Directory, options: Options, found: Contents) -> Result<(Wal,
         let from = if at == end.at { end.offset } else { 0 };
         if end.torn.contains(&at) && !mutant!(directory.planted, TornTailKept) {
             sometimes(Situation::TornTailCut);
+            if at > end.at {
+                sometimes(Situation::TornSegmentBoundary);
+            }
             file.write_zeros(from, segment.length)?;
             file.sync()?;
         }

@@ -331,7 +331,7 @@ impl Proposals {
         let numbers: Vec<u64> = self
             .pending
             .iter()
-            .filter(|(_, p)| matches!(p.copies, Copies::One { forward: sent, .. } if sent == forward))
+            .filter(|(_, p)| matches!(p.copies, Copies::One { forward: sent, .. } if sent == forward || mutant!(RefusalHitsAll)))
             .map(|(number, _)| *number)
             .collect();
         for number in numbers {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::io::{Output, Refused, RequestId};
+use crate::mutants::mutant;
 use crate::{Index, Instant, NodeId};
 
 /// A question without an answer is asked again after this time.
@@ -88,7 +89,7 @@ impl Reads {
     /// The leader answered a question: its reads may see everything up to `index`.
     pub(super) fn answered(&mut self, id: u64, index: Option<Index>) {
         // A node that does not lead says so; the question is repeated in its time, or at once when the leader changes.
-        let Some(index) = index else { return };
+        let Some(index) = index.filter(|_| !mutant!(ReadAnswersIgnored)) else { return };
         if self.outstanding.is_some_and(|(latest, _)| latest == id) {
             self.outstanding = None;
         }

@@ -161,7 +161,9 @@ pub(super) fn on_timeout(state: &mut State) -> Transition {
     }
     // It may not campaign, but it should not name a leader that is gone.
     state.release();
-    state.restart_election_timer();
+    if !mutant!(TimerNotRestarted) {
+        state.restart_election_timer();
+    }
     Transition::Stay
 }
 

@@ -78,6 +78,7 @@ impl Leader {
         check_proposal(&proposal, state.options.entry_bytes_max).map_err(Refusal::Proposal)?;
         let bytes: usize = proposal.commands.iter().map(Bytes::len).sum();
         if self.uncommitted_bytes() + bytes > state.options.uncommitted_bytes_max {
+            sometimes(Situation::LeaderHasNoRoom);
             return Err(Refusal::Proposal(ProposeError::Overloaded));
         }
         let first = LogId::new(state.term(), self.last(state).index.next());
@@ -306,7 +307,7 @@ impl Leader {
         while let Some(&(last, bytes)) = self.unsettled.front()
             && last <= settled
         {
-            self.unsettled_bytes -= bytes;
+            self.unsettled_bytes -= if mutant!(RoomNotReturned) { 0 } else { bytes };
             self.unsettled.pop_front();
         }
         Ok(())

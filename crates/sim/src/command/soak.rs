@@ -20,6 +20,10 @@ const LONG: Duration = Duration::from_secs(30 * 60);
 const REACHED_MIN: u64 = 10;
 /// A long run that did less in the middle of its seeds was no load (rule 43).
 const ACKNOWLEDGED_MEDIAN_MIN: u64 = 500;
+/// And one in which less was done while things went wrong has shown faults, and no work in the middle of them.
+const ACKNOWLEDGED_IN_FAULTS_MEDIAN_MIN: u64 = 200;
+/// Nor was there much to bear if less went wrong.
+const FAULTS_MEDIAN_MIN: u64 = 100;
 
 pub(super) fn run(arguments: &Arguments) -> Result<bool, String> {
     let minutes = arguments.count("--minutes")?.ok_or(USAGE)?;
@@ -75,11 +79,13 @@ fn complaints(totals: &Totals) -> Vec<String> {
     let mut complaints: Vec<String> = rare
         .map(|situation| format!("reached less than {REACHED_MIN} times: {situation:?}, {}", situation.describe()))
         .collect();
-    let acknowledged = totals.acknowledged_median();
-    if acknowledged < ACKNOWLEDGED_MEDIAN_MIN {
-        complaints
-            .push(format!("a median of {acknowledged} acknowledged appends is no load, {ACKNOWLEDGED_MEDIAN_MIN} is"));
-    }
+    let medians = [
+        ("acknowledged appends", totals.acknowledged_median(), ACKNOWLEDGED_MEDIAN_MIN),
+        ("appends under faults", totals.acknowledged_in_faults_median(), ACKNOWLEDGED_IN_FAULTS_MEDIAN_MIN),
+        ("faults", totals.faults_median(), FAULTS_MEDIAN_MIN),
+    ];
+    let light = medians.into_iter().filter(|(_, median, least)| median < least);
+    complaints.extend(light.map(|(what, median, least)| format!("a median of {median} {what}, {least} is the least")));
     complaints
 }
 
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn a_long_run_that_did_nothing_is_not_good() {
         let complaints = complaints(&Totals::default());
-        assert_eq!(complaints.len(), Situation::ALL.len() + 1);
+        assert_eq!(complaints.len(), Situation::ALL.len() + 3);
         assert!(complaints[0].contains("LeaderElected"), "{complaints:?}");
     }
 

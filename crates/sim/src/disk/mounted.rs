@@ -7,7 +7,7 @@ use slimcluster_core::random::Random;
 use slimcluster_wal::{Disk, DiskFile};
 
 use super::content::Content;
-use super::hardware::{DiskFaults, Fate, FileId, State, lock};
+use super::hardware::{DiskFaults, Fate, FileId, MILLION, State, lock};
 
 pub(super) struct Mounted {
     pub state: Arc<Mutex<State>>,
@@ -157,7 +157,8 @@ impl DiskFile for OpenFile {
         let offset = usize::try_from(offset).map_err(|_| io_error())?;
         let len = state.claim(self.id, offset, len)?;
         let rate = state.faults.write_back;
-        let write_back = state.inject("early-write-back", rate);
+        // A kernel may do so whenever it likes: it is no fault.
+        let write_back = rate > 0 && state.rng.chance(rate, MILLION);
         let State { files, rng, .. } = &mut *state;
         let content = files.get_mut(&self.id).ok_or_else(|| not_found("the file"))?;
         content.write(&bytes[..len], offset);

@@ -121,7 +121,7 @@ impl Cluster {
     /// The numbers at the end.
     pub fn final_stats(&self) -> Stats {
         let mut stats = self.stats.clone();
-        stats.faults.add(&self.network.injected);
+        stats.faults.add(self.network.injected.counts());
         stats.time = self.now;
         stats
     }
@@ -221,6 +221,7 @@ impl Cluster {
             && let Some((Reverse((at, _)), event)) = self.heap.pop_last()
         {
             self.now = at;
+            self.network.now = at;
             self.stats.events += 1;
             match event {
                 Event::Packet(packet) => self.on_packet(packet)?,

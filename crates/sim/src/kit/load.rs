@@ -16,7 +16,7 @@ use super::watched::{SharedJournal, Watched, lock, numbered};
 use super::{black_box, replays, show};
 use crate::checkers::{Verdict, Violation};
 use crate::network::Endpoint;
-use crate::workload::{OperationId, Request, Workload};
+use crate::workload::{OperationId, Request, Wanted, Workload};
 
 /// Draws a command.
 pub(super) type Draw<S> = Arc<dyn Fn(&mut Random) -> <S as StateMachine>::Command + Send + Sync>;
@@ -55,9 +55,9 @@ impl<S: StateMachine> Workload for MachineLoad<S> {
         lock(&self.journal).on_ended(endpoint);
     }
 
-    fn begin(&mut self, at: u64, client: usize, command: bool, rng: &mut Random) -> (OperationId, Request) {
+    fn begin(&mut self, at: u64, client: usize, wanted: Wanted, rng: &mut Random) -> (OperationId, Request) {
         let mut journal = lock(&self.journal);
-        if !command && rng.chance(1, 4) {
+        if wanted.draws_read(rng) {
             return (OperationId(journal.begin(client as u64, at, Asked::Read)), Request::Read);
         }
         let bytes = Postcard.encode(&(self.draw)(rng)).unwrap_or_else(|error| {

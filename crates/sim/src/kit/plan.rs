@@ -25,6 +25,7 @@ pub(super) fn draw(seed: u64, choice: &Choice) -> Plan {
         nodes: choice.nodes,
         clients: choice.clients,
         faults_for: choice.faults_for,
+        forms_first: true,
         network: if choice.faults.contains(Fault::Network) { drawn.network } else { NetworkFaults::HEALTHY },
         disk: if choice.faults.contains(Fault::Disks) { drawn.disk } else { calm.disk },
         recovery_crash: if crashes { drawn.recovery_crash } else { 0 },

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use slimcluster_core::node::io::{Lane, LinkId};
+use slimcluster_core::random::Random;
 use slimcluster_core::situations::{Situation, sometimes};
 
 use super::network::Network;
@@ -60,19 +61,19 @@ pub(super) struct Connection {
 
 impl Network {
     /// Ends a random connection; returns whether there was one. One side may never be told.
-    pub fn break_one(&mut self, now: u64) -> bool {
+    pub fn break_one(&mut self, now: u64, rng: &mut Random) -> bool {
         let ids: Vec<_> = self.connections.iter().filter(|(_, c)| c.established).map(|(id, _)| *id).collect();
-        let Some(id) = self.rng.pick(&ids).copied() else { return false };
-        self.break_connection(now, id);
+        let Some(id) = rng.pick(&ids).copied() else { return false };
+        self.break_connection(now, id, rng);
         true
     }
 
     /// Ends a connection. One side may never be told.
-    fn break_connection(&mut self, now: u64, id: ConnectionId) {
-        let told = self.rng.below(3);
+    fn break_connection(&mut self, now: u64, id: ConnectionId, rng: &mut Random) {
+        let told = rng.below(3);
         for end in 0..2 {
             if told == 2 || told == end as u64 {
-                let at = now + self.rng.below(50_000);
+                let at = now + rng.below(50_000);
                 self.sent.push((at, Packet::Broken(id, end, "connection reset")));
             } else if told != 2 {
                 // Half-open: what the told side closes, this side finds out when it sends.
@@ -85,31 +86,28 @@ impl Network {
     }
 
     /// The next message of several frames is cut when up to `frames_max` of its first frames have arrived.
-    pub fn cut_in_message(&mut self, frames_max: u64) {
-        self.cut_after = Some(self.rng.below(frames_max));
+    pub fn cut_in_message(&mut self, frames_max: u64, mut rng: Random) {
+        self.cut_after = Some((rng.below(frames_max), rng));
     }
 
     /// A frame of a message that goes on has arrived at `end`: perhaps it was the last one of its connection. What is on its way is
     /// lost; the ends are told of it, or one of them, or neither.
     pub(super) fn maybe_cut_in_message(&mut self, now: u64, id: ConnectionId, end: usize) {
-        match self.cut_after {
-            None => return,
-            Some(0) => self.cut_after = None,
-            Some(left) => {
-                self.cut_after = Some(left - 1);
-                return;
-            }
+        let Some((left, mut rng)) = self.cut_after.take() else { return };
+        if left > 0 {
+            self.cut_after = Some((left - 1, rng));
+            return;
         }
         sometimes(Situation::MessageCutInTheMiddle);
-        self.injected.count("message-in-two");
-        let is_silent = self.rng.chance(1, 2);
+        self.injected.count(self.now, "message-in-two");
+        let is_silent = rng.chance(1, 2);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.ends[end].clear();
         connection.is_silent = is_silent;
         if is_silent {
             (0..2).for_each(|end| self.time_out(now, id, end));
         } else {
-            self.break_connection(now, id);
+            self.break_connection(now, id, &mut rng);
         }
     }
 

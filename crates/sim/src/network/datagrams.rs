@@ -40,7 +40,7 @@ impl Network {
         }
         if self.paths.is_too_large(from_place, listener.place, bytes.len(), &self.faults) {
             sometimes(Situation::DatagramInHole);
-            self.injected.count("datagram-in-hole");
+            self.injected.count(self.now, "datagram-in-hole");
             return None;
         }
         Some((listener, Arrival::Datagram(from, bytes)))

@@ -76,7 +76,7 @@ impl Network {
         receiver.queue.insert(place, Queued { lane, bytes });
         if reader.is_some_and(|reader| receiver.queue_bytes > reader.queue_bytes_max) {
             sometimes(Situation::QueueOfASlowReaderFull);
-            self.injected.count("full-queue");
+            self.injected.count(self.now, "full-queue");
             receiver.clear();
             self.sent.push((now, Packet::Broken(id, end, "the peer does not keep up: its queue is full")));
             self.sent.push((at.min(now + faults.latency), Packet::Broken(id, other, "reset by peer")));
@@ -111,7 +111,7 @@ impl Network {
             let receiver = self.connections.get_mut(&id)?.ends.get_mut(end)?;
             if may_pass && receiver.stalled.is_none() {
                 sometimes(Situation::FrameInHole);
-                self.injected.count("frame-in-hole");
+                self.injected.count(self.now, "frame-in-hole");
             }
             let since = *receiver.stalled.get_or_insert(now);
             let at = now + RETRANSMIT;

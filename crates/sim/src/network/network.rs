@@ -11,7 +11,7 @@ use super::connections::{Connection, links_of};
 use super::faults::{MILLION, NetworkFaults};
 use super::packet::{Arrival, ConnectionId, Endpoint, Packet};
 use super::paths::{Paths, SlowReader};
-use crate::report::FaultCounts;
+use crate::report::Bursts;
 
 /// The network between all places.
 #[derive(Debug)]
@@ -31,10 +31,12 @@ pub struct Network {
     pub(super) next_accepted: u64,
     /// Packets sent since the last [`Network::take_sent`], with their times of arrival.
     pub(super) sent: Vec<(u64, Packet)>,
-    /// The next connection that has carried so many more frames of a message that goes on ends.
-    pub(super) cut_after: Option<u64>,
+    /// The next connection that has carried so many more frames of a message that goes on ends, as this generator says.
+    pub(super) cut_after: Option<(u64, Random)>,
+    /// The time; the world sets it.
+    pub now: u64,
     /// Packets lost, doubled, delayed or corrupted so far.
-    pub injected: FaultCounts,
+    pub injected: Bursts,
 }
 
 impl Network {
@@ -53,7 +55,8 @@ impl Network {
             next_accepted: 1,
             sent: Vec::new(),
             cut_after: None,
-            injected: FaultCounts::default(),
+            now: 0,
+            injected: Bursts::default(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Network {
         let faults = self.faults;
         let mut latency = faults.latency + self.rng.below(faults.jitter + 1);
         if faults.tail > 0 && self.rng.chance(faults.tail, MILLION) {
-            self.injected.count("slow-packet");
+            self.injected.count(self.now, "slow-packet");
             latency += self.rng.below(faults.tail_latency + 1);
         }
         latency
@@ -129,7 +132,7 @@ impl Network {
     pub(super) fn happens(&mut self, kind: &'static str, rate: u64) -> bool {
         let happens = rate > 0 && self.rng.chance(rate, MILLION);
         if happens {
-            self.injected.count(kind);
+            self.injected.count(self.now, kind);
         }
         happens
     }

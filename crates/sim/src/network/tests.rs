@@ -164,7 +164,7 @@ fn a_connection_that_nobody_takes_stands_for_its_dialler_and_stays_silent() {
 #[test]
 fn a_message_is_cut_behind_one_of_its_first_frames_and_a_short_one_is_not() {
     let mut wire = Wire::connected(NetworkFaults::HEALTHY);
-    wire.network.cut_in_message(1);
+    wire.network.cut_in_message(1, Random::new(1));
     wire.send(Lane::Log, FRAME_BYTES_MAX - 1);
     assert_eq!(wire.frames(2 * SECOND), [FRAME_BYTES_MAX - 1]);
     (0..2).for_each(|_| wire.send(Lane::Log, FRAME_BYTES_MAX));
