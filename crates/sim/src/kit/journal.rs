@@ -261,8 +261,9 @@ fn compare<S: StateMachine>(
         return Err(Violation::of("equal replicas", detail));
     }
     if record.reply != *reply {
-        let (ours, theirs) = (show::reply::<S>(&record.reply), show::reply::<S>(reply));
-        let detail = format!("the answers differ since {at}\n{first} answered {ours}\n{second} answered {theirs}");
+        let (first, second) = (format!("{first} answered"), format!("{second} answered"));
+        let answers = show::replies::<S>((&first, &record.reply), (&second, reply));
+        let detail = format!("the answers differ since {at}\n{answers}");
         return Err(Violation::of("equal replicas", detail));
     }
     match (&record.state, state) {

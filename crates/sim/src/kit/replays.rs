@@ -61,8 +61,9 @@ fn step<S: StateMachine>(
     let at = || describe::<S>(record, position);
     let reply = apply(machine, record).map_err(|error| Violation::of(property, format!("{error}, at {}", at())))?;
     if reply != record.reply {
-        let (first, second) = (show::reply::<S>(&record.reply), show::reply::<S>(&reply));
-        let detail = format!("the answers differ since {}\nin the run it was {first}\n{how} it is {second}", at());
+        let second = format!("{how} it is");
+        let answers = show::replies::<S>(("in the run it was", &record.reply), (&second, &reply));
+        let detail = format!("the answers differ since {}\n{answers}", at());
         return Err(Violation::of(property, detail));
     }
     let Some(expected) = &record.state else { return Ok(()) };

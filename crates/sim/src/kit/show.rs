@@ -16,8 +16,7 @@ pub(super) fn command<S: StateMachine>(bytes: &[u8]) -> String {
 
 /// A reply in its replicated form, in one line.
 pub(super) fn reply<S: StateMachine>(bytes: &[u8]) -> String {
-    let reply = decode_reply::<S::Reply>(bytes).ok().and_then(|reply| json(&reply));
-    line(reply.map_or_else(|| hex(bytes), |value| value.to_string()))
+    line(reply_value::<S>(bytes).map_or_else(|| hex(bytes), |value| value.to_string()))
 }
 
 /// A state, in one line.
@@ -26,25 +25,63 @@ pub(super) fn state<S: StateMachine>(bytes: &[u8]) -> String {
 }
 
 /// How two states differ, in lines; `first` and `second` say whose they are.
-pub(super) fn difference<S: StateMachine>((first, a): (&str, &[u8]), (second, b): (&str, &[u8])) -> String {
-    let lines = match (state_value::<S>(a), state_value::<S>(b)) {
-        (Some(a), Some(b)) if a == b => {
+pub(super) fn difference<S: StateMachine>(first: (&str, &[u8]), second: (&str, &[u8])) -> String {
+    explain("states", (first, state_value::<S>(first.1)), (second, state_value::<S>(second.1)))
+}
+
+/// Two replies that differ, each after the words that say whose it is; and how, where their lines do not tell.
+pub(super) fn replies<S: StateMachine>(first: (&str, &[u8]), second: (&str, &[u8])) -> String {
+    let (ours, theirs) = (reply::<S>(first.1), reply::<S>(second.1));
+    if ours != theirs {
+        return format!("{} {ours}\n{} {theirs}", first.0, second.0);
+    }
+    explain("answers", (first, reply_value::<S>(first.1)), (second, reply_value::<S>(second.1)))
+}
+
+/// Whose bytes they are, the bytes, and what they say, if they can be read.
+type Said<'a> = ((&'a str, &'a [u8]), Option<Value>);
+
+fn explain(what: &str, ((first, a), ours): Said<'_>, ((second, b), theirs): Said<'_>) -> String {
+    let lines = match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => changed(&pretty(&ours), &pretty(&theirs)),
+        (Some(same), Some(_)) if is_reordered(a, b) => {
             return format!(
-                "both states read {}\nand differ only in the order in which they are written: a map or set without an order \
-                 (HashMap, HashSet) is in the state; BTreeMap and BTreeSet have one",
-                line(a.to_string())
+                "both {what} read {}\nand differ only in the order in which they are written: a map or set without an order \
+                 (HashMap, HashSet) is in them; BTreeMap and BTreeSet have one",
+                line(same.to_string())
             );
         }
-        (Some(a), Some(b)) => changed(&pretty(&a), &pretty(&b)),
+        (Some(same), Some(_)) => {
+            return format!(
+                "both {what} read {}\nand their bytes differ: reading them back drops, merges or adds something, or JSON, \
+                 in which they are shown, cannot tell it apart\n  - {first}\n  + {second}\n{}",
+                line(same.to_string()),
+                changed(&dump(a), &dump(b))
+            );
+        }
         _ => changed(&dump(a), &dump(b)),
     };
     format!("  - {first}\n  + {second}\n{lines}")
+}
+
+/// Whether the same bytes stand in another order. What reads alike beyond that is not a matter of order.
+fn is_reordered(a: &[u8], b: &[u8]) -> bool {
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    a.len() == b.len() && sorted(a) == sorted(b)
 }
 
 fn state_value<S: StateMachine>(bytes: &[u8]) -> Option<Value> {
     let machine = Typed::<S>::new();
     machine.restore(Some(bytes)).ok()?;
     machine.read(|state| json(state)).ok()?
+}
+
+fn reply_value<S: StateMachine>(bytes: &[u8]) -> Option<Value> {
+    json(&decode_reply::<S::Reply>(bytes).ok()?)
 }
 
 /// Its objects are sorted by key, whatever map they came from.
@@ -97,7 +134,7 @@ mod tests {
     use std::collections::HashMap;
 
     use serde::Deserialize;
-    use slimcluster_core::machine::ApplyContext;
+    use slimcluster_core::machine::{ApplyContext, CODEC_POSTCARD};
 
     use super::*;
 
@@ -135,6 +172,66 @@ mod tests {
         let (a, b) = (bytes(&[("x", 1), ("y", 2)]), bytes(&[("y", 2), ("x", 1)]));
         let text = difference::<Shelf>(("n1", &a), ("n2", &b));
         assert!(text.starts_with(r#"both states read {"x":1,"y":2}"#) && text.contains("HashMap"), "{text}");
+    }
+
+    /// Reads no more than two of its items.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(from = "Vec<u8>")]
+    struct Short(Vec<u8>);
+
+    impl From<Vec<u8>> for Short {
+        fn from(mut items: Vec<u8>) -> Self {
+            items.truncate(2);
+            Short(items)
+        }
+    }
+
+    impl StateMachine for Short {
+        type Command = ();
+        type Reply = HashMap<u8, char>;
+
+        fn apply(&mut self, _: &ApplyContext, (): ()) -> Self::Reply {
+            HashMap::new()
+        }
+    }
+
+    #[test]
+    fn what_reading_drops_is_not_said_to_be_an_order() {
+        for (a, b) in [(&[3, 7, 8, 9][..], &[2, 7, 8][..]), (&[3, 7, 8, 9], &[3, 7, 8, 1])] {
+            let text = difference::<Short>(("written", a), ("read back, written again", b));
+            assert!(
+                text.starts_with("both states read [7,8]\nand their bytes differ: reading them back drops"),
+                "{text}"
+            );
+            let bytes =
+                format!("  - written\n  + read back, written again\n  - 00000000 {}\n  + 00000000 {}", hex(a), hex(b));
+            assert!(text.ends_with(&bytes) && !text.contains("order"), "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_of_one_text_are_told_apart() {
+        let bytes = |[(a, x), (b, y)]: [(u8, char); 2]| [CODEC_POSTCARD, 2, a, 1, x as u8, b, 1, y as u8];
+        let (a, b) = (bytes([(1, 'x'), (2, 'y')]), bytes([(2, 'y'), (1, 'x')]));
+        let text = replies::<Short>(("n1 answered", &a), ("n2 answered", &b));
+        let json = r#"{"1":"x","2":"y"}"#;
+        assert!(text.starts_with(&format!("both answers read {json}\nand differ only in the order")), "{text}");
+        assert!(text.contains("HashMap"), "{text}");
+        let other = replies::<Short>(("n1 answered", &a), ("n2 answered", &bytes([(1, 'x'), (2, 'z')])));
+        assert_eq!(other, format!("n1 answered {json}\nn2 answered {}", json.replace('y', "z")));
+    }
+
+    #[test]
+    fn replies_that_differ_beyond_a_line_are_told_apart() {
+        let bytes = |count: u8| {
+            let items = (0..count).flat_map(|item| [item, 1, b'x']);
+            [CODEC_POSTCARD, count].into_iter().chain(items).collect::<Vec<_>>()
+        };
+        let text = replies::<Short>(("n1 answered", &bytes(99)), ("n2 answered", &bytes(100)));
+        assert!(
+            text.starts_with("  - n1 answered\n  + n2 answered\n") && text.contains("  +   \"99\": \"x\""),
+            "{text}"
+        );
     }
 
     #[test]
