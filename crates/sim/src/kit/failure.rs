@@ -6,13 +6,16 @@ use std::fmt;
 pub(super) const SEED_VARIABLE: &str = "SLIMCLUSTER_SIM_SEED";
 
 /// Why a test does not pass.
+///
+/// A seed fixes the world and whatever the clients draw. A machine that depends on something else, such as a clock or the order of a
+/// `HashMap`, may pass when the same seed is run again, and is no less wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestFailure {
     /// What was asked for cannot be run; nothing was.
     Setup(String),
     /// A property does not hold in the run of a seed.
     Seed {
-        /// The seed: it fails again.
+        /// The seed. Its world comes again; whether the failure does is up to the machine, see [`TestFailure`].
         seed: u64,
         /// The property, in words.
         property: String,
@@ -45,7 +48,9 @@ const CAUSES: &[(&str, &str)] = &[
 
 const UNLIKE: &str = "apply must be a function of the state, the command and the context. The usual causes: a clock \
                       (Instant::now, SystemTime::now; take cx.log_time or cx.wall_time), chance (take cx.rng), the order of a \
-                      HashMap or HashSet (take BTreeMap or BTreeSet), an address, a thread, a file, a global.";
+                      HashMap or HashSet (take BTreeMap or BTreeSet), an address, a thread, a file, a global.\n  \
+                      Such a bug may pass when this seed is run again: a seed fixes the world, and not what apply takes from \
+                      outside it.";
 
 impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! Nodes, log, sessions and wire are those of production; disks, network and clock are simulated, so nothing waits, and the same seed
-//! is the same run. What is demanded of every run, without a line of the user's:
+//! is the same world. It is the same run, too, if the machine depends on nothing else, which is what is tested. What is demanded of every
+//! run, without a line of the user's:
 //!
 //! | property | meaning |
 //! |---|---|
