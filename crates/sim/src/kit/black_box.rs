@@ -70,6 +70,11 @@ impl<S: StateMachine> Model for Sequential<'_, S> {
 
 /// Whether the operations from the first on can be put into an order that real time allows and the machine explains.
 pub(super) fn judge<S: StateMachine>(journal: &Journal) -> Verdict {
+    judge_within::<S>(journal, WORK_MAX)
+}
+
+/// The same, in `work_max` steps of the machine at most.
+pub(super) fn judge_within<S: StateMachine>(journal: &Journal, work_max: u64) -> Verdict {
     let largest = journal.records.iter().flat_map(|record| &record.state).map(Bytes::len).max().unwrap_or_default();
     let operations_max = OPERATIONS_MAX.min(BYTES_MAX / largest.max(1));
     if operations_max == 0 {
@@ -102,9 +107,16 @@ pub(super) fn judge<S: StateMachine>(journal: &Journal) -> Verdict {
     let committed: Vec<OperationId> = committed.into_iter().map(|(_, id)| id).collect();
     history.resolve(&committed).map_err(|contradiction| Violation::of("linearizability", contradiction.to_string()))?;
     let model = Sequential::<S> { records: &journal.records, machine: PhantomData };
-    match check(&model, &history, Options { work_max: WORK_MAX }) {
+    match check(&model, &history, Options { work_max }) {
         Ok(_) => Ok(()),
-        Err(failure @ Failure::Inconclusive { .. }) => Err(Violation::of(NOT_JUDGED, failure.to_string())),
+        Err(Failure::Inconclusive { operations, unknown, .. }) => {
+            let detail = format!(
+                "no order of {operations} operations, {unknown} of them without a known outcome, was found in {work_max} steps, \
+                 and none was ruled out: nothing is known to be wrong. Let fewer of them overlap, by fewer .clients(..), or let \
+                 there be fewer, by a shorter .duration(..)"
+            );
+            Err(Violation::of(NOT_JUDGED, detail))
+        }
         Err(failure) => Err(Violation::of("linearizability", failure.to_string())),
     }
 }

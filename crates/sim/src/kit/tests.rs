@@ -245,3 +245,15 @@ fn a_state_that_is_too_large_to_judge_does_not_pass_for_good() {
     assert_eq!(violation.property, "linearizability, which could not be judged");
     assert!(violation.detail.contains("16777217 bytes"), "{}", violation.detail);
 }
+
+#[test]
+fn a_search_that_is_given_up_names_what_the_test_can_change() {
+    let violation = black_box::judge_within::<Sum>(&good().journal, 1).unwrap_err();
+    assert_eq!(violation.property, "linearizability, which could not be judged");
+    let expected = "no order of 3 operations, 0 of them without a known outcome, was found in 1 steps";
+    assert!(violation.detail.starts_with(expected), "{}", violation.detail);
+    for remedy in ["nothing is known to be wrong", ".clients(..)", ".duration(..)"] {
+        assert!(violation.detail.contains(remedy), "{}", violation.detail);
+    }
+    assert!(!violation.detail.contains("work_max") && !violation.detail.contains("key"), "{}", violation.detail);
+}

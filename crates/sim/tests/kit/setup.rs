@@ -28,7 +28,11 @@ fn a_test_that_cannot_run_says_why() {
         (said(Sim::nodes(10)), "the test cannot run: nodes(10): a simulated cluster has 1 to 9 nodes"),
         (
             said(Sim::nodes(3).clients(0)),
-            "the test cannot run: clients(0): without a client there are no commands, and 32 is the most",
+            "the test cannot run: clients(0): without a client there are no commands, and 12 is the most",
+        ),
+        (
+            said(Sim::nodes(3).clients(13)),
+            "the test cannot run: clients(13): without a client there are no commands, and 12 is the most",
         ),
         (said(Sim::nodes(3).seeds(5..5)), "the test cannot run: seeds(5..5): the range is empty, no seed would run"),
         (
@@ -94,6 +98,13 @@ fn clusters_of_any_size_run() {
     let calm = Sim::<Sum>::nodes(3).seed(7).faults(Faults::none()).run(|rng| rng.next());
     assert_eq!(calm.seeds, 1);
     assert_eq!(calm.faults, 0, "{calm}");
+}
+
+#[test]
+fn the_most_clients_are_not_too_many_to_judge() {
+    let runs = Sim::<Sum>::nodes(3).seeds(0..6).clients(12).run(|rng| rng.next());
+    println!("{runs}");
+    assert!(runs.commands > 300 * runs.seeds, "{runs}");
 }
 
 #[test]
