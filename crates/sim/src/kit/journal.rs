@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use slimcluster_core::Index;
-use slimcluster_core::machine::{ApplyContext, StateMachine};
+use slimcluster_core::machine::{ApplyContext, Codec as _, Postcard, StateMachine};
 
 use super::show;
 use crate::checkers::{Verdict, Violation};
@@ -21,12 +21,20 @@ const KEPT_BYTES: usize = 4 << 20;
 pub(super) struct Promise<S> {
     pub(super) name: String,
     pub(super) holds: Box<dyn Fn(&S) -> bool + Send + Sync>,
+    /// Whether it is asked only at the end: then there is time to see that it leaves the state alone.
+    pub(super) at_end: bool,
 }
 
-impl<S> Promise<S> {
+impl<S: StateMachine> Promise<S> {
     /// Why it does not hold of `state`, in words; none if it does. A promise may well be an assertion, and its panic is not one of `apply`.
     pub(super) fn broken(&self, state: &S) -> Option<String> {
-        match catch_unwind(AssertUnwindSafe(|| (self.holds)(state))) {
+        let before = self.at_end.then(|| Postcard.encode(state));
+        let holds = catch_unwind(AssertUnwindSafe(|| (self.holds)(state)));
+        // A state may have a lock or a cell in it, through which whoever looks can change it.
+        if before.is_some_and(|before| before != Postcard.encode(state)) {
+            return Some(format!("{:?} changes the state, where it may only look,", self.name));
+        }
+        match holds {
             Ok(true) => None,
             Ok(false) => Some(format!("{:?} does not hold", self.name)),
             Err(panic) => Some(format!("{:?} does not hold ({})", self.name, panics::text(&*panic))),

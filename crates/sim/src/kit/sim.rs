@@ -116,15 +116,15 @@ impl<S: StateMachine> Sim<S> {
     /// `holds` must hold of every replica, after every command: it says so, or does not panic. The name is for the report.
     #[must_use]
     pub fn always(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
-        self.always.push(Promise { name: name.into(), holds: Box::new(holds) });
+        self.always.push(Promise { name: name.into(), holds: Box::new(holds), at_end: false });
         self
     }
 
     /// `holds` must hold of every replica at the end, when all faults are over and all commands are applied: it says so, or does not
-    /// panic.
+    /// panic. It must leave the state as it is, also where a lock or a cell in it could be changed.
     #[must_use]
     pub fn eventually(mut self, name: impl Into<String>, holds: impl Fn(&S) -> bool + Send + Sync + 'static) -> Self {
-        self.eventually.push(Promise { name: name.into(), holds: Box::new(holds) });
+        self.eventually.push(Promise { name: name.into(), holds: Box::new(holds), at_end: true });
         self
     }
 

@@ -209,6 +209,29 @@ fn a_promise_that_is_broken_at_the_end_is_found() {
     assert!(text.contains("\"it is back at zero\" does not hold at the end"), "{text}");
 }
 
+/// Whoever looks at it can change it.
+#[derive(Default, Serialize, Deserialize)]
+struct Touched(AtomicU64);
+
+impl StateMachine for Touched {
+    type Command = u64;
+    type Reply = u64;
+
+    fn apply(&mut self, _: &ApplyContext, add: u64) -> u64 {
+        *self.0.get_mut() += add;
+        *self.0.get_mut()
+    }
+}
+
+#[test]
+fn a_promise_that_changes_the_state_is_named() {
+    let sim =
+        Sim::<Touched>::nodes(3).seed(0).eventually("it is large", |sum| sum.0.fetch_add(1, Ordering::Relaxed) > 9);
+    let text = sim.check(draw).expect_err("it was not found").to_string();
+    assert!(text.starts_with("seed 0 fails: eventually"), "{text}");
+    assert!(text.contains("\"it is large\" changes the state, where it may only look, at the end"), "{text}");
+}
+
 /// A clock that ticks after all replicas have applied everything: when the promises of the end are judged.
 struct TicksAtTheEnd;
 
