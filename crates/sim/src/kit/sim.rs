@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::plan::{self, Choice};
 use super::replays;
 use super::watched::{SharedJournal, lock};
 use crate::checkers::Violation;
+use crate::panics;
 use crate::run::run_once;
 use crate::streams::{Concern, stream};
 use crate::swarm::NODES_MAX;
@@ -177,7 +179,8 @@ impl<S: StateMachine> Sim<S> {
         };
         let Sim { choice, seeds, only, always, eventually, .. } = self;
         validate(&choice, only, &seeds)?;
-        let test = Test { choice, options, draw: Arc::new(draw), always: always.into(), eventually: eventually.into() };
+        let draw = named(draw);
+        let test = Test { choice, options, draw, always: always.into(), eventually: eventually.into() };
         let seeds = match alone.or(only) {
             Some(seed) => seed..=seed,
             None => seeds.start..=seeds.end.saturating_sub(1),
@@ -261,6 +264,17 @@ impl fmt::Display for Runs {
         write!(f, "{seeds} seeds, {commands} commands, {reads} reads, {faults} faults, {crashes} crashes, ")?;
         write!(f, "{} virtual seconds", time.as_secs())
     }
+}
+
+/// `draw`, whose panic says whose it is: it happens amid our own code.
+fn named<C>(draw: impl Fn(&mut Random) -> C + Send + Sync) -> Arc<impl Fn(&mut Random) -> C + Send + Sync> {
+    Arc::new(move |rng: &mut Random| {
+        catch_unwind(AssertUnwindSafe(|| draw(rng))).unwrap_or_else(|panic| {
+            let text = panics::text(&*panic);
+            // Not a panic anew: it was printed where it happened.
+            resume_unwind(Box::new(format!("the test's own closure that draws commands panicked: {text}")))
+        })
+    })
 }
 
 fn setup(why: String) -> Box<TestFailure> {

@@ -67,6 +67,14 @@ fn a_command_that_no_cluster_takes_is_named() {
 }
 
 #[test]
+fn a_panic_of_the_closure_that_draws_is_said_to_be_its_own() {
+    let sim = Sim::<Sum>::nodes(3).seed(7).duration(Duration::from_secs(2));
+    let failure = sim.check(|_| panic!("nothing to {}", "draw")).expect_err("it went on").to_string();
+    assert!(failure.starts_with("seed 7 fails: no panic\n"), "{failure}");
+    assert!(failure.contains("the test's own closure that draws commands panicked: nothing to draw\n"), "{failure}");
+}
+
+#[test]
 fn the_last_seed_is_a_seed() {
     let runs = Sim::<Sum>::nodes(1).seeds(5..5).seed(u64::MAX).duration(Duration::from_secs(1)).run(|rng| rng.next());
     assert_eq!(runs.seeds, 1);
