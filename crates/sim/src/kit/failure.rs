@@ -38,11 +38,7 @@ const CAUSES: &[(&str, &str)] = &[
         "snapshot round trip",
         "a state must say all that there is to say when it is written. The usual causes: a field that is skipped \
          (#[serde(skip)]) and still matters, a map or set without an order (HashMap, HashSet), floating point that is \
-         rounded on the way.",
-    ),
-    (
-        "apply goes on",
-        "a command that cannot be applied halts every replica, for good. Answer what is wrong as a value of Reply instead.",
+         rounded on the way, an attribute that postcard cannot read back (#[serde(untagged)], flatten, skip_serializing_if).",
     ),
 ];
 
@@ -65,7 +61,7 @@ impl fmt::Display for TestFailure {
         writeln!(f, "  again: {SEED_VARIABLE}={seed} cargo test {test}")?;
         writeln!(f)?;
         for line in detail.lines() {
-            writeln!(f, "  {line}")?;
+            writeln!(f, "{}{line}", if line.is_empty() { "" } else { "  " })?;
         }
         if let Some((_, cause)) = CAUSES.iter().find(|(name, _)| name == property) {
             writeln!(f, "\n  {cause}")?;

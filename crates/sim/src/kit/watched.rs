@@ -15,6 +15,16 @@ use crate::panics;
 /// Bytes before each command that name its operation.
 const NUMBER_BYTES: usize = 8;
 
+/// What to do about a command that was written and cannot be read.
+const UNREADABLE: &str = "\n\n\
+    postcard writes this type, and cannot read it back. It reads no #[serde(untagged)], #[serde(tag = ..)] or #[serde(flatten)], \
+    nothing else that asks for deserialize_any, such as serde_json::Value, and no field that skip_serializing_if may have left \
+    out. Leave these off the command. A cluster refuses such a command at submit.";
+
+/// What to do about a panic of `apply`.
+const PANICKED: &str = "\n\n\
+    a command that cannot be applied halts every replica, for good. Answer what is wrong as a value of Reply instead.";
+
 /// The journal of a run, shared by the clients and all replicas.
 pub(super) type SharedJournal = Arc<Mutex<Journal>>;
 
@@ -53,11 +63,13 @@ impl<S: StateMachine> Watched<S> {
         match catch_unwind(AssertUnwindSafe(|| self.machine.apply(cx, command))) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => {
-                self.note("apply goes on", format!("{}: {error}", at()));
+                let remedy = if matches!(error, MachineError::Codec { what: "command", .. }) { UNREADABLE } else { "" };
+                self.note("apply goes on", format!("{}: {error}{remedy}", at()));
                 Err(error)
             }
             Err(panic) => {
-                self.note("apply goes on", format!("apply panicked on {}: {}", at(), panics::text(&*panic)));
+                let text = panics::text(&*panic);
+                self.note("apply goes on", format!("apply panicked on {}: {text}{PANICKED}", at()));
                 resume_unwind(panic)
             }
         }

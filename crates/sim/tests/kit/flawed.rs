@@ -148,6 +148,7 @@ fn a_panic_is_found_with_its_command() {
     let (property, text) = found(sim::<Panics>(), draw);
     assert_eq!(property, "apply goes on");
     assert!(text.contains("apply panicked on 42 at ") && text.contains("it is the answer"), "{text}");
+    assert!(text.contains("Answer what is wrong as a value of Reply"), "{text}");
 }
 
 /// Postcard cannot read what does not say which of its shapes it has.
@@ -173,6 +174,7 @@ impl StateMachine for Unreadable {
 fn a_command_that_cannot_be_read_is_found() {
     let text = Sim::<Unreadable>::nodes(3).check(|rng| Shapeless::Number(rng.next())).expect_err("found").to_string();
     assert!(text.starts_with("seed 0 fails: apply goes on") && text.contains("cannot be read"), "{text}");
+    assert!(text.contains("#[serde(untagged)]") && !text.contains("Answer what is wrong"), "{text}");
 }
 
 #[test]
