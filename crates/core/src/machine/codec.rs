@@ -116,4 +116,48 @@ mod tests {
         assert!(decode_reply::<u8>(&[]).is_err());
         assert!(decode_reply::<u8>(&[9, 9]).is_err());
     }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Add(u64),
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Add { by: u64 },
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Inner {
+        by: u64,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Skipping {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        by: u64,
+    }
+
+    /// What the documentation of `StateMachine::Command` says of serde's attributes.
+    #[test]
+    fn types_that_ask_the_bytes_for_their_shape_are_for_json() {
+        fn survives<C: Serialize + DeserializeOwned + 'static>(codec: &dyn Codec<C>, command: &C) -> bool {
+            codec.encode(command).and_then(|bytes| codec.decode(&bytes)).is_ok()
+        }
+        fn only_json<C: Serialize + DeserializeOwned + 'static>(command: &C) -> bool {
+            survives(&Json, command) && !survives(&Postcard, command)
+        }
+        assert!(only_json(&Untagged::Add(1)) && only_json(&Tagged::Add { by: 1 }));
+        assert!(only_json(&Flat { inner: Inner { by: 1 } }) && only_json(&Skipping { note: None, by: 1 }));
+        assert!(only_json(&serde_json::json!({ "by": 1 })));
+    }
 }

@@ -16,6 +16,12 @@ use crate::{CommandId, Index, LogTime, MachineId, Term, WallTime};
 /// with its reason; nothing is ever skipped.
 pub trait StateMachine: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What changes the state.
+    ///
+    /// Commands are written with postcard unless the cluster is told otherwise. It is compact because it writes values and not what
+    /// they are, so it reads no type that asks the bytes for their shape: no `#[serde(untagged)]`, `#[serde(tag = "..")]` or
+    /// `#[serde(flatten)]`, nothing else that uses `deserialize_any` (such as `serde_json::Value`), and no field that
+    /// `skip_serializing_if` has left out. `submit` refuses a command that cannot be read back. Some of these types JSON or a codec of
+    /// your own can read; of `Reply` the same holds, and the state itself is always written with postcard.
     type Command: Serialize + DeserializeOwned + Send + 'static;
     /// What `apply` answers to whoever submitted the command. Application errors are values of it.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
