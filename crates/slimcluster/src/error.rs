@@ -183,7 +183,7 @@ pub enum Refused {
     /// Consensus has stopped on this node; the status says why.
     #[error("consensus has stopped on this node; its status says why")]
     Failed,
-    /// The command cannot be encoded.
+    /// The command cannot be encoded, or not so that it can be read back. It will never be accepted.
     #[error("the command cannot be encoded: {0}")]
     Codec(String),
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use slimcluster_core::machine::{self, Codec, Typed};
 use slimcluster_core::node::io::Outcome;
 use slimcluster_core::{CommandId, Index, MachineId};
@@ -53,12 +56,7 @@ impl<S: StateMachine> Replicated<S> {
     /// may have been applied, and [`Replicated::resubmit`] finds out.
     pub async fn submit(&self, command: S::Command) -> Result<S::Reply, SubmitError> {
         let shared = self.cluster.shared();
-        let (codec, encoded) = match (&self.codec, shared.serialization) {
-            (Some(codec), _) => (codec.id(), codec.encode(&command)),
-            (None, Serialization::Protobuf) => (machine::CODEC_POSTCARD, machine::Postcard.encode(&command)),
-            (None, Serialization::Json) => (machine::CODEC_JSON, machine::Json.encode(&command)),
-        };
-        let command = encoded.map_err(|error| Refused::Codec(error.to_string()))?;
+        let (codec, command) = encode(self.codec.as_deref(), shared.serialization, &command)?;
         let machine = self.machine_id(shared).await?;
         let (answer, outcome) = oneshot::channel();
         let request = Request::Submit { machine, codec, version: S::VERSION, command, answer };
@@ -136,6 +134,25 @@ impl<S: StateMachine> Replicated<S> {
     }
 }
 
+/// The id of the codec that writes `command`, and its bytes.
+fn encode<C: Serialize + DeserializeOwned + 'static>(
+    own: Option<&dyn Codec<C>>,
+    serialization: Serialization,
+    command: &C,
+) -> Result<(u8, Bytes), Refused> {
+    let (codec, remedy): (&dyn Codec<C>, _) = match (own, serialization) {
+        (Some(codec), _) => (codec, "decode of the codec must read whatever its encode writes"),
+        (None, Serialization::Protobuf) => (&machine::Postcard, POSTCARD_REMEDY),
+        (None, Serialization::Json) => (&machine::Json, "its Deserialize must read whatever its Serialize writes"),
+    };
+    let bytes = codec.encode(command).map_err(|error| Refused::Codec(error.to_string()))?;
+    // What cannot be read back would be committed, and then halt apply on every node for good.
+    match codec.decode(&bytes) {
+        Ok(_) => Ok((codec.id(), bytes)),
+        Err(error) => Err(Refused::Codec(format!("it was written and cannot be read back ({error}); {remedy}"))),
+    }
+}
+
 /// Waits until this node has applied `index`.
 async fn wait_applied(shared: &Shared, index: Index, deadline: Instant) -> Result<(), ReadError> {
     if shared.applied.borrow().index >= index {
@@ -156,6 +173,9 @@ async fn wait_applied(shared: &Shared, index: Index, deadline: Instant) -> Resul
 }
 
 const MARGIN: Duration = Duration::from_millis(500);
+
+const POSTCARD_REMEDY: &str = "postcard reads no #[serde(untagged)], tag, flatten or skip_serializing_if: leave them off the \
+                               command, or choose .serialization(Json) or a codec of your own";
 
 impl<S: StateMachine> Clone for Replicated<S> {
     fn clone(&self) -> Self {

@@ -293,6 +293,44 @@ async fn nodes_of_different_serialization_and_a_codec_of_the_application_underst
     assert_eq!(within("a read", nodes[1].1.read(|counter| counter.value)).await.unwrap(), 3);
 }
 
+/// Postcard cannot read what does not say which of its shapes it has.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Shapeless {
+    Add(i64),
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Sum(i64);
+
+impl StateMachine for Sum {
+    type Command = Shapeless;
+    type Reply = i64;
+
+    fn apply(&mut self, _: &ApplyContext, Shapeless::Add(n): Shapeless) -> i64 {
+        self.0 += n;
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_read_back_is_refused_and_halts_nothing() {
+    let network = MemoryNetwork::new();
+    let cluster = builder(&network, 1).consensus(Raft::nodes(1)).storage(Memory).start().await.unwrap();
+    let sum = cluster.replicate::<Sum>("sum").await.unwrap();
+    let counter = cluster.replicate::<Counter>("counter").await.unwrap();
+    let refused = within("a submit", sum.submit(Shapeless::Add(1))).await;
+    let Err(SubmitError::NotCommitted(Refused::Codec(reason))) = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("cannot be read back") && reason.contains(".serialization(Json)"), "{reason}");
+    assert_eq!(within("a submit", counter.submit(Command::Add(2))).await, Ok(2), "apply goes on");
+    within("a shutdown", cluster.shutdown()).await;
+
+    let json = MemoryNetwork::new();
+    let json = builder(&json, 1).consensus(Raft::nodes(1)).storage(Memory).serialization(Serialization::Json);
+    let sum = json.start().await.unwrap().replicate::<Sum>("sum").await.unwrap();
+    assert_eq!(within("a submit", sum.submit(Shapeless::Add(1))).await, Ok(1));
+}
+
 #[tokio::test]
 async fn a_command_beyond_the_limit_is_refused_and_a_machine_that_panics_halts_and_says_so() {
     #[derive(Default, serde::Serialize, serde::Deserialize)]
