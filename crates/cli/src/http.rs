@@ -57,8 +57,10 @@ impl fmt::Display for Url {
 /// bytes that are not HTTP.
 pub fn get(url: &Url, path: &str) -> Result<Vec<u8>, String> {
     let answer = exchange(url, path).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("{url}: no answer within {PATIENCE:?}"),
-        _ => format!("{url}: {error}"),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("{url}: no answer within {PATIENCE:?}; is the node running, and can it be reached from here?")
+        }
+        _ => format!("{url}: {error}; is the node running, and is this the address of its HTTP server?"),
     })?;
     let (status, body) =
         parse(&answer).ok_or_else(|| format!("{url}: the answer is not HTTP; is this the HTTP port?"))?;

@@ -28,7 +28,8 @@ fn look(directory: &Path, prints_all: bool) -> ExitCode {
     let disk = match StdDisk::open_read_only(directory) {
         Ok(disk) => disk,
         Err(error) => {
-            eprintln!("cannot open {}: {error}", directory.display());
+            let directory = directory.display();
+            eprintln!("cannot open {directory}: {error}; give the directory in which a node keeps its data");
             return ExitCode::from(CANNOT_LOOK);
         }
     };

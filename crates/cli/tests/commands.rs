@@ -48,6 +48,8 @@ fn what_goes_wrong_is_one_sentence_with_the_address() {
     }
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let output = slimcluster(&["status", "--url", &format!("http://127.0.0.1:{port}")]);
+    let reason = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
+    assert!(reason.contains("is the node running") && reason.lines().count() == 1, "{reason}");
     assert_eq!(slimcluster(&["status", "--url", "https://n1"]).status.code(), Some(2));
 }

@@ -94,6 +94,6 @@ fn a_running_node_and_a_missing_directory_are_said_so() {
     assert_eq!((code, err.contains("holds no data of a node")), (2, true), "{err}");
     let missing = root.path().join("missing");
     let (code, _, err) = log("inspect", &missing);
-    assert_eq!((code, err.contains("missing")), (2, true), "{err}");
+    assert_eq!((code, err.contains("missing") && err.contains("a node keeps its data")), (2, true), "{err}");
     assert!(!missing.exists());
 }

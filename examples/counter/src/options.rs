@@ -80,7 +80,7 @@ pub struct Options {
     #[arg(long, env = "SLIMCLUSTER_PORT", default_value_t = 60_001)]
     pub port: u16,
     /// The address of the HTTP server.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "SLIMCLUSTER_HTTP", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SLIMCLUSTER_HTTP", default_value = "127.0.0.1:8081", value_parser = http)]
     pub http: SocketAddr,
     /// The host under which the other nodes reach this one, if it is not the bound address.
     #[arg(long, value_name = "HOST", env = "SLIMCLUSTER_ADVERTISE")]
@@ -187,6 +187,11 @@ fn ip_addr(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| "expected an IPv4 or IPv6 address".to_owned())
 }
 
+/// Names are not resolved: which of its addresses should be served?
+fn http(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8081 or [::1]:8081".to_owned())
+}
+
 fn serialization() -> impl TypedValueParser<Value = Serialization> {
     PossibleValuesParser::new(["json", "protobuf"]).map(|name| match name.as_str() {
         "json" => Serialization::Json,
@@ -252,6 +257,14 @@ mod tests {
         ] {
             let reason = options(line).map(|_| ()).unwrap_err();
             assert!(!reason.is_empty() && reason.lines().count() == 1, "{line}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_refused_http_address_says_what_is_expected() {
+        for wrong in ["localhost:8081", "8081", "127.0.0.1", ":8081"] {
+            let reason = options(&format!("{NODE} --seeds a:1 --http {wrong}")).map(|_| ()).unwrap_err();
+            assert!(reason.contains(wrong) && reason.contains("such as 127.0.0.1:8081"), "{reason}");
         }
     }
 
