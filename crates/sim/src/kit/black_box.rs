@@ -14,6 +14,8 @@ use crate::linearizability::{Failure, History, Model, OperationId, Options, chec
 
 /// Operations that are judged, from the first on: with a handful of clients that is all of a run of some ten seconds.
 const OPERATIONS_MAX: usize = 1_000;
+/// The fewest that are worth a verdict: where the search ends for none of so many, the run is not judged.
+const OPERATIONS_MIN: usize = 100;
 /// Bytes of states that may be read and written: fewer operations of a machine that is large.
 const BYTES_MAX: usize = 16 << 20;
 /// Steps of the machine. Few clients with one operation at a time each need a handful for each operation.
@@ -73,16 +75,29 @@ pub(super) fn judge<S: StateMachine>(journal: &Journal) -> Verdict {
     judge_within::<S>(journal, WORK_MAX)
 }
 
-/// The same, in `work_max` steps of the machine at most.
+/// The same, in `work_max` steps of the machine at most for each try.
 pub(super) fn judge_within<S: StateMachine>(journal: &Journal, work_max: u64) -> Verdict {
     let largest = journal.records.iter().flat_map(|record| &record.state).map(Bytes::len).max().unwrap_or_default();
-    let operations_max = OPERATIONS_MAX.min(BYTES_MAX / largest.max(1));
-    if operations_max == 0 {
+    let mut operations_max = OPERATIONS_MAX.min(BYTES_MAX / largest.max(1)).min(journal.operations.len());
+    if largest > BYTES_MAX {
         let detail = format!(
             "the state grows to {largest} bytes, and states of up to {BYTES_MAX} are judged: let the test keep less in it"
         );
         return Err(Violation::of(NOT_JUDGED, detail));
     }
+    loop {
+        let verdict = judge_first::<S>(journal, operations_max, work_max);
+        // Where all clients wait for the same quorum, everything overlaps, and the search may not end. What comes before can be judged.
+        operations_max /= 2;
+        match verdict {
+            Err(violation) if violation.property == NOT_JUDGED && operations_max >= OPERATIONS_MIN => {}
+            verdict => return verdict,
+        }
+    }
+}
+
+/// The same of the first `operations_max` operations.
+fn judge_first<S: StateMachine>(journal: &Journal, operations_max: usize, work_max: u64) -> Verdict {
     // What had not ended when the first of the others began may have seen some of them: it is not held to its answer.
     let until = journal.operations.get(operations_max).map_or(u64::MAX, |next| next.began);
     let judged = &journal.operations[..journal.operations.len().min(operations_max)];

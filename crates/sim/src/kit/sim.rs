@@ -99,8 +99,8 @@ impl<S: StateMachine> Sim<S> {
         self
     }
 
-    /// How many clients there are, 1 to 12, each with one operation at a time. With more, so much overlaps that the search for an order
-    /// which explains it would not end.
+    /// How many clients there are, 1 to 12, each with one operation at a time. With more, too much overlaps for the search for an order
+    /// that explains it.
     #[must_use]
     pub fn clients(mut self, clients: usize) -> Self {
         self.choice.clients = clients;

@@ -257,3 +257,17 @@ fn a_search_that_is_given_up_names_what_the_test_can_change() {
     }
     assert!(!violation.detail.contains("work_max") && !violation.detail.contains("key"), "{}", violation.detail);
 }
+
+#[test]
+fn where_a_search_would_not_end_the_first_half_is_judged() {
+    let with_reads = |lies: &[u64]| {
+        let mut story = good();
+        for number in 0..397 {
+            let seen = if lies.contains(&number) { 1 } else { 2 };
+            story.read((50 + 10 * number, 55 + 10 * number), SECOND, seen).unwrap();
+        }
+        black_box::judge_within::<Sum>(&story.journal, 300)
+    };
+    with_reads(&[]).unwrap();
+    assert_eq!(with_reads(&[100]).unwrap_err().property, "linearizability");
+}
