@@ -43,24 +43,38 @@ fn node() -> Node {
     Node::new(options, recovered, 7, Instant::ZERO).unwrap()
 }
 
-fn greet(node: &mut Node, now: Instant, link: LinkId, address: SocketAddr) {
-    let hello = Hello {
+/// What the guest says of itself; each of its processes draws a nonce.
+fn hello(address: SocketAddr, nonce: Nonce) -> Box<Hello> {
+    Box::new(Hello {
         cluster_id: CLUSTER.to_owned(),
         uuid: None,
         from: NodeId(2),
         to: None,
         name: "guest".to_owned(),
         address,
-        generation: Generation(1),
-        nonce: Nonce(2),
+        generation: Generation(nonce.0),
+        nonce,
         last: LogId::default(),
         meta: Meta::default(),
         bootstrap: None,
-    };
+    })
+}
+
+fn greet(node: &mut Node, now: Instant, link: LinkId, address: SocketAddr, nonce: Nonce) {
     node.handle(now, Input::Accepted { link, from: address });
-    for bytes in encode_peer_message(Codec::Protobuf, &PeerMessage::Hello(Box::new(hello))) {
+    say(node, now, link, &PeerMessage::Hello(hello(address, nonce)));
+}
+
+fn say(node: &mut Node, now: Instant, link: LinkId, message: &PeerMessage) {
+    for bytes in encode_peer_message(Codec::Protobuf, message) {
         node.handle(now, Input::Frame { link, bytes });
     }
+}
+
+/// The links that the node closes now.
+fn closed(node: &mut Node) -> Vec<LinkId> {
+    let outputs = std::iter::from_fn(|| node.poll_output());
+    outputs.filter_map(|output| if let Output::Close(link) = output { Some(link) } else { None }).collect()
 }
 
 /// How often the node dials `address` in this time; nobody is there.
@@ -83,9 +97,31 @@ fn dials(node: &mut Node, from: Instant, time: Duration, address: SocketAddr) ->
 fn who_has_greeted_is_dialled_while_its_link_stands_and_no_longer() {
     let (mut node, address, minute) = (node(), ([10, 66, 0, 1], 7_000).into(), Duration::from_secs(60));
     let link = LinkId(2);
-    greet(&mut node, Instant::ZERO, link, address);
+    greet(&mut node, Instant::ZERO, link, address, Nonce(1));
     assert!(dials(&mut node, Instant::ZERO, minute, address) > 10, "it waits for its answers");
     let gone = Instant::ZERO + minute;
     node.handle(gone, Input::Disconnected { link, reason: "closed by peer".to_owned() });
     assert_eq!(dials(&mut node, gone, minute, address), 0);
+}
+
+#[test]
+fn a_link_to_a_process_that_was_replaced_is_closed_and_made_anew() {
+    let (mut node, address, now) = (node(), ([10, 66, 0, 1], 7_000).into(), Instant::ZERO);
+    greet(&mut node, now, LinkId(2), address, Nonce(1));
+    assert_eq!(closed(&mut node), []);
+    node.handle(now, Input::Timeout);
+    let dialled = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        Output::Connect { link, to } if to == address => Some(link),
+        _ => None,
+    });
+    let outbound = dialled.unwrap();
+    node.handle(now, Input::Connected(outbound));
+    say(&mut node, now, outbound, &PeerMessage::Welcome(hello(address, Nonce(1))));
+    assert_eq!(closed(&mut node), []);
+    greet(&mut node, now, LinkId(4), address, Nonce(1));
+    assert_eq!(closed(&mut node), [LinkId(2)], "the same process dialled again: what leads to it is as good as before");
+    // Whatever is still sent on the old link reaches nobody, and no one says so.
+    greet(&mut node, now, LinkId(6), address, Nonce(2));
+    assert_eq!(closed(&mut node), [LinkId(4), outbound]);
+    assert_eq!(dials(&mut node, now, Duration::from_millis(1), address), 1, "at once");
 }

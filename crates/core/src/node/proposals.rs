@@ -620,6 +620,36 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_concerns_the_commands_of_its_forward_alone() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        let first = proposals.runs_for(at(0), LEADER);
+        proposals.submit(at(0), command(2, 1));
+        assert_eq!(numbers(&proposals.runs_for(at(0), LEADER)), [vec![2]]);
+        proposals.refused(at(10), first[0].0, true);
+        assert_eq!(outcomes(&mut proposals), [(1, Outcome::NotCommitted(Refused::Overloaded))]);
+        // The leader has the second, or may have it.
+        proposals.handle_timeout(at(5_000));
+        assert_eq!(outcomes(&mut proposals), [(2, Outcome::Unknown { id: id(2) })]);
+    }
+
+    #[test]
+    fn a_forward_without_an_outcome_is_repeated_under_the_same_number() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        let first = proposals.runs_for(at(0), LEADER);
+        proposals.handle_timeout(at(970));
+        assert!(proposals.runs_for(at(970), LEADER).is_empty(), "it may only be slow");
+        proposals.handle_timeout(at(1_000));
+        let second = proposals.runs_for(at(1_000), LEADER);
+        assert_eq!(numbers(&second), [vec![1]]);
+        assert!(second[0].0 > first[0].0, "the leader would drop a forward that it has seen");
+        // Either may be appended: that one is refused proves nothing of the other.
+        proposals.refused(at(1_010), second[0].0, true);
+        assert!(outcomes(&mut proposals).is_empty());
+    }
+
+    #[test]
     fn commands_wait_for_their_session_and_keep_their_order() {
         let mut proposals = Proposals::new(ProposalOptions::default(), GroupId::DEFAULT, 1);
         proposals.submit(at(0), command(1, 1));

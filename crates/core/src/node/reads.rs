@@ -162,4 +162,20 @@ mod tests {
         later.answered(asked_again, Some(Index(9)));
         assert_eq!(later.take_outputs().len(), 1);
     }
+
+    #[test]
+    fn a_question_without_an_answer_is_asked_again_in_its_time() {
+        let asked = Instant::ZERO;
+        let mut reads = Reads::new(Duration::from_secs(3), 1);
+        reads.read(asked, RequestId(1));
+        let first = reads.ask(asked).unwrap();
+        assert_eq!(reads.ask(asked + (REPEAT_AFTER - Duration::from_micros(1))), None);
+        assert_eq!(reads.poll_timeout(), Some(asked + REPEAT_AFTER));
+        let second = reads.ask(asked + REPEAT_AFTER).unwrap();
+        assert!(second > first);
+        // The answer to either will do: the read was waiting when the first was asked.
+        reads.answered(first, Some(Index(5)));
+        assert_eq!(reads.take_outputs().len(), 1);
+        assert!(reads.is_idle());
+    }
 }

@@ -41,6 +41,8 @@ pub struct Node {
     applied: Index,
     unapplied: VecDeque<Index>,
     unfetched: VecDeque<(Index, Index, usize)>,
+    /// What storage has read and not handed over yet: the log may have changed since.
+    loaded: VecDeque<Fetched>,
 }
 
 /// What is done at once instead of by hand.
@@ -108,6 +110,7 @@ impl Cluster {
                 applied: Index(1),
                 unapplied: VecDeque::new(),
                 unfetched: VecDeque::new(),
+                loaded: VecDeque::new(),
             };
             cluster.nodes.insert(NodeId(at as u128 + 1), node);
             cluster.start(NodeId(at as u128 + 1));
@@ -142,6 +145,7 @@ impl Cluster {
         node.raft = None;
         node.unapplied.clear();
         node.unfetched.clear();
+        node.loaded.clear();
         for _ in 0..kept {
             node.disk.sync_one();
         }
@@ -252,25 +256,20 @@ impl Cluster {
         }
     }
 
-    /// Answers the oldest fetch.
+    /// Answers the oldest fetch, with what was loaded for it or with what the disk holds now.
     pub fn fetch(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
-        let Some((first, last, bytes_max)) = node.unfetched.pop_front() else { return };
-        let mut runs: Vec<Run> = Vec::new();
-        let mut bytes = 0;
-        for run in node.disk.runs.iter().filter_map(|run| run.slice(first, last)) {
-            if bytes > 0 && bytes + run.encoded_len() > bytes_max {
-                break;
-            }
-            let fitting = run.head_within(bytes_max - bytes.min(bytes_max));
-            bytes += fitting.encoded_len();
-            let is_cut = fitting.last() < run.last();
-            runs.push(fitting);
-            if is_cut {
-                break;
-            }
+        if node.loaded.is_empty() {
+            node.load_one();
         }
-        self.handle(id, Input::Fetched(Fetched { group: GROUP, first, runs }));
+        if let Some(fetched) = node.loaded.pop_front() {
+            self.handle(id, Input::Fetched(fetched));
+        }
+    }
+
+    /// Reads what every fetch asks for, and answers none.
+    pub fn load(&mut self, id: NodeId) {
+        while self.nodes.get_mut(&id).unwrap().load_one() {}
     }
 
     /// Moves the clock and fires what falls due, in order.
@@ -299,7 +298,7 @@ impl Cluster {
             for id in self.ids() {
                 is_busy |= self.sync_one(id);
                 self.apply(id);
-                is_busy |= !self.nodes[&id].unfetched.is_empty();
+                is_busy |= self.nodes[&id].is_fetching();
                 self.fetch(id);
             }
             if !is_busy {
@@ -333,7 +332,7 @@ impl Cluster {
         if self.automatic.apply {
             self.apply(id);
         }
-        if self.automatic.fetch && !self.nodes[&id].unfetched.is_empty() {
+        if self.automatic.fetch && self.nodes[&id].is_fetching() {
             self.fetch(id);
         }
     }
@@ -375,6 +374,33 @@ impl Cluster {
             }
             self.nodes.get_mut(&id).unwrap().unapplied.push_back(run.last());
         }
+    }
+}
+
+impl Node {
+    fn is_fetching(&self) -> bool {
+        !self.unfetched.is_empty() || !self.loaded.is_empty()
+    }
+
+    /// Reads what the oldest fetch asks for.
+    fn load_one(&mut self) -> bool {
+        let Some((first, last, bytes_max)) = self.unfetched.pop_front() else { return false };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut bytes = 0;
+        for run in self.disk.runs.iter().filter_map(|run| run.slice(first, last)) {
+            if bytes > 0 && bytes + run.encoded_len() > bytes_max {
+                break;
+            }
+            let fitting = run.head_within(bytes_max - bytes.min(bytes_max));
+            bytes += fitting.encoded_len();
+            let is_cut = fitting.last() < run.last();
+            runs.push(fitting);
+            if is_cut {
+                break;
+            }
+        }
+        self.loaded.push_back(Fetched { group: GROUP, first, runs });
+        true
     }
 }
 

@@ -1,9 +1,11 @@
 //! Sentences of the paper and rules of this project that a script cannot put, one test each: messages are made by hand.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use slimcluster_core::raft::{
-    AppendEntries, DropReason, Input, Message, Options, Output, PreVote, ProposeError, Raft, ReadError, ReadId,
-    RequestVote, Role, Standing,
+    AppendEntries, AppendEntriesResponse, DropReason, Input, Message, Options, Output, PreVote, PreVoteResponse,
+    Proposal, ProposeError, Raft, ReadError, ReadId, RequestVote, Role, Standing,
 };
 use slimcluster_core::{
     Index, Instant, LogId, LogTime, MachineId, NodeId, Run, RunHeader, RunKind, Term, WallTime, WriteSeq,
@@ -117,6 +119,36 @@ fn pre_votes_bind_nobody() {
     assert!(is_granted(&step(&mut raft, A, ask(4))));
     assert_eq!(raft.term(), Term(4), "a term that some election has opened is adopted");
     assert!(!is_granted(&step(&mut raft, B, ask(3))));
+}
+
+/// 5.1: "If a server receives a request with a stale term number, it rejects the request"; Figure 2: the answer holds the "currentTerm,
+/// for leader to update itself" (rule 28).
+#[test]
+fn a_leader_of_an_earlier_term_is_told_the_current_one() {
+    let mut raft = node();
+    step(&mut raft, B, request(4, id(1, 1)));
+    let answer = AppendEntriesResponse { term: Term(4), round: 0, match_index: Index(0), conflict: None };
+    let sent = step(&mut raft, A, append(3, id(1, 1), 2, entries(&[3])));
+    assert_eq!(sent, [Message::AppendEntriesResponse(answer)]);
+    assert_eq!((raft.last(), raft.commit_index(), raft.leader()), (id(1, 1), Index(1), None));
+}
+
+/// A promise holds for the term that was asked about: one that was asked for in an earlier term opens none, whatever term the answer
+/// states.
+#[test]
+fn a_promise_of_an_earlier_term_does_not_count() {
+    let mut raft = node();
+    step(&mut raft, B, request(4, id(1, 1)));
+    let due = raft.poll_timeout().unwrap();
+    raft.handle(due, Input::Timeout);
+    while raft.poll_output().is_some() {}
+    let promise =
+        |asked| Message::PreVoteResponse(PreVoteResponse { term: Term(4), asked: Term(asked), granted: true });
+    assert_eq!(step(&mut raft, A, promise(3)), []);
+    assert_eq!((raft.role(), raft.term()), (Role::Candidate, Term(4)));
+    assert_eq!(raft.drops().get(&DropReason::Stale), Some(&1));
+    step(&mut raft, A, promise(4));
+    assert_eq!((raft.role(), raft.term()), (Role::Candidate, Term(5)));
 }
 
 /// Figure 2: "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)": what lies beyond may be
@@ -237,11 +269,40 @@ fn a_completion_out_of_thin_air_stops_the_group() {
     assert_eq!(raft.poll_output(), None);
 }
 
+/// Rule 15: log time goes on with the clock of the leader, from the last stamp in the log.
+#[test]
+fn log_time_passes_as_fast_as_the_leaders_clock() {
+    let mut cluster = Cluster::new(&[Standing::Voter], Options::lan(), 7);
+    let start = cluster.now + Duration::from_secs(1);
+    cluster.advance_to(start);
+    let mut raft = cluster.nodes.get_mut(&NodeId(1)).and_then(|node| node.raft.take()).unwrap();
+    let mut stamp = |millis| {
+        let proposal = Proposal {
+            kind: RunKind::Session,
+            machine: MachineId(0),
+            codec: 0,
+            command_version: 0,
+            blocks: Vec::new(),
+            commands: vec![Bytes::from_static(b"e")],
+            wall_time: WallTime(1_700_000_000_000_000),
+        };
+        raft.propose(start + Duration::from_millis(millis), proposal).unwrap();
+        let written = std::iter::from_fn(|| raft.poll_output()).find_map(|output| match output {
+            Output::Write { runs, .. } => runs.first().map(|run| run.header().log_time.0),
+            _ => None,
+        });
+        written.unwrap()
+    };
+    let first = stamp(0);
+    assert!(first < 1_000_000, "the wall clock has no part in it");
+    assert_eq!([stamp(0), stamp(250), stamp(3_000)], [first, first + 250_000, first + 3_000_000]);
+}
+
 /// A command that is too large is refused before anything is appended.
 #[test]
 fn the_size_of_a_command_is_checked_first() {
     let mut cluster = Cluster::new(&[Standing::Voter], Options { entry_bytes_max: 10, ..Options::lan() }, 7);
-    let until = cluster.now + std::time::Duration::from_secs(1);
+    let until = cluster.now + Duration::from_secs(1);
     cluster.advance_to(until);
     assert_eq!(cluster.raft(NodeId(1)).role(), Role::Leader);
     let last = cluster.raft(NodeId(1)).last();

@@ -81,7 +81,8 @@ pub fn run(rng_seed: u64, steps: u32) -> Tally {
                 cluster.sync_one(id);
             }
             66..72 => cluster.apply(id),
-            72..78 => cluster.fetch(id),
+            72 => cluster.load(id),
+            73..78 => cluster.fetch(id),
             78..86 => {
                 let until = cluster.now + Duration::from_micros(rng.below(pace));
                 cluster.advance_to(until);

@@ -10,6 +10,7 @@
 //! reverse                     turns the order of the messages on their way
 //! settle                      delivers and completes until nothing is left to do
 //! propose 1 a b [separately=true]        one proposal, or one each before outputs are taken
+//! load 1                      reads what its fetches ask for, so that `fetch 1` answers with what stood there now
 //! read 1 | sync [1] | complete 1 (one write) | apply 1 | fetch 1 | crash 1 [kept=N] | start 1 | resign 1
 //! connect 1 2 | disconnect 1 2 | gone 1 2                says it of 2 to 1
 //! status | network
@@ -127,6 +128,7 @@ impl Runner for Script {
             }
             "sync" => cluster.sync(node(0)?),
             "apply" => cluster.apply(node(0)?),
+            "load" => cluster.load(node(0)?),
             "fetch" => cluster.fetch(node(0)?),
             "crash" => cluster.crash(node(0)?, kept),
             "start" => cluster.start(node(0)?),

@@ -1,0 +1,223 @@
+//! What a leader answers a peer that asks it, on links that the test plays by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use slimcluster_core::machine::Applied;
+use slimcluster_core::node::bootstrap::BootstrapOptions;
+use slimcluster_core::node::io::{Input, LinkId, Meta, Output, Role};
+use slimcluster_core::node::message::{Forward, ForwardRefused, Hello, PeerMessage};
+use slimcluster_core::node::{ConsensusOptions, Membership, Node, NodeOptions, ProposalOptions};
+use slimcluster_core::raft::{
+    AppendEntries, AppendEntriesResponse, Configuration, ConfiguredNode, Message, PreVoteResponse, RequestVoteResponse,
+    Standing,
+};
+use slimcluster_core::storage::{Identity, Phase, Recovered};
+use slimcluster_core::types::StoreId;
+use slimcluster_core::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
+use slimcluster_core::{
+    Block, ClusterUuid, Durability, Generation, GroupId, HardState, Index, Instant, LogId, LogTime, MachineId, NodeId,
+    Nonce, Run, RunHeader, RunKind, SessionId, Term, WallTime, raft, swim,
+};
+
+const CLUSTER: &str = "leader";
+const UUID: ClusterUuid = ClusterUuid(0xc1);
+const GROUP: GroupId = GroupId::DEFAULT;
+const MACHINE: MachineId = MachineId(2);
+/// On which the node hears its peer.
+const INBOUND: LinkId = LinkId(2);
+
+/// Node 1 with its disk and machine, and node 2, which votes for it and follows it as long as it `follows`.
+struct Pair {
+    node: Node,
+    now: Instant,
+    follows: bool,
+    assemblers: BTreeMap<LinkId, Assembler>,
+    /// What node 2 was told, but for greetings and Raft.
+    told: Vec<PeerMessage>,
+}
+
+impl Pair {
+    /// Node 1 leads.
+    fn led() -> Pair {
+        let voter = |id, name: &str| ConfiguredNode {
+            id: NodeId(id),
+            name: name.to_owned(),
+            durability: Durability::Fsync,
+            standing: Standing::Voter,
+        };
+        let phase =
+            Phase::Formed { uuid: UUID, baseline: Configuration::new(vec![voter(1, "n1"), voter(2, "n2")]).unwrap() };
+        let log = phase.founding_log(GROUP);
+        let identity = Identity {
+            node: NodeId(1),
+            store: StoreId(1),
+            cluster_id: CLUSTER.to_owned(),
+            generation: Generation(1),
+            phase,
+            abandoned: Vec::new(),
+        };
+        let hard_state = HardState::default();
+        let recovered = Recovered { identity, hard_state, log, tail: Vec::new(), peers: Vec::new() };
+        let options = NodeOptions {
+            name: "n1".to_owned(),
+            address: address(1),
+            meta: Meta::default(),
+            codec: Codec::Protobuf,
+            nonce: Nonce(1),
+            membership: Membership::Swim(swim::Options::lan()),
+            announce: false,
+            consensus: Some(ConsensusOptions {
+                raft: raft::Options::lan(),
+                bootstrap: BootstrapOptions::new("n1".to_owned(), 2, Durability::Fsync),
+                proposals: ProposalOptions::default(),
+            }),
+            restart_within: Duration::from_secs(10),
+        };
+        let now = Instant::ZERO;
+        let node = Node::new(options, recovered, 7, now).unwrap();
+        let mut pair = Pair { node, now, follows: true, assemblers: BTreeMap::new(), told: Vec::new() };
+        pair.node.handle(now, Input::Accepted { link: INBOUND, from: address(2) });
+        pair.say(INBOUND, &PeerMessage::Hello(hello()));
+        for _ in 0..1_000 {
+            if pair.node.status().role == Role::Leader && pair.node.status().ready {
+                return pair;
+            }
+            pair.now = pair.node.poll_timeout().unwrap();
+            pair.node.handle(pair.now, Input::Timeout);
+            pair.settle();
+        }
+        panic!("node 1 does not lead: {:?}", pair.node.status());
+    }
+
+    fn say(&mut self, link: LinkId, message: &PeerMessage) {
+        for bytes in encode_peer_message(Codec::Protobuf, message) {
+            self.node.handle(self.now, Input::Frame { link, bytes });
+        }
+    }
+
+    /// Node 2 says this; whatever follows from it is done.
+    fn ask(&mut self, message: &PeerMessage) {
+        self.say(INBOUND, message);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Connect { link, .. } => self.node.handle(self.now, Input::Connected(link)),
+                Output::Write(write) => self.node.handle(self.now, Input::Written(write.seq)),
+                Output::Apply(runs) => {
+                    let through = runs.last().map(Run::last).unwrap_or_default();
+                    let machines = vec![("counter".to_owned(), MACHINE)];
+                    self.node.handle(self.now, Input::Applied(Applied { through, machines, ..Applied::default() }));
+                }
+                Output::Frame { link, bytes, .. } => {
+                    let assembled = self.assemblers.entry(link).or_default().push(&bytes).unwrap();
+                    if let Some(message) = assembled {
+                        self.on_told(link, decode_peer_message(message).unwrap());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn on_told(&mut self, link: LinkId, message: PeerMessage) {
+        match message {
+            PeerMessage::Hello(_) => self.say(link, &PeerMessage::Welcome(hello())),
+            PeerMessage::Raft { message, .. } => {
+                if let Some(message) = answer(message).filter(|_| self.follows) {
+                    self.say(INBOUND, &PeerMessage::Raft { group: GROUP, message });
+                }
+            }
+            PeerMessage::Welcome(_) => {}
+            message => self.told.push(message),
+        }
+    }
+}
+
+/// What a node answers that has nothing against the asker.
+fn answer(message: Message) -> Option<Message> {
+    let granted = true;
+    Some(match message {
+        Message::PreVote(m) => Message::PreVoteResponse(PreVoteResponse { term: m.term, asked: m.term, granted }),
+        Message::RequestVote(m) => Message::RequestVoteResponse(RequestVoteResponse { term: m.term, granted }),
+        Message::AppendEntries(m) => {
+            let match_index = m.runs.last().map_or(m.prev.index, Run::last);
+            let (term, round) = (m.term, m.round);
+            Message::AppendEntriesResponse(AppendEntriesResponse { term, round, match_index, conflict: None })
+        }
+        _ => return None,
+    })
+}
+
+fn address(node: u8) -> SocketAddr {
+    ([10, 0, 0, node], 7_000).into()
+}
+
+/// What node 2 says of itself.
+fn hello() -> Box<Hello> {
+    Box::new(Hello {
+        cluster_id: CLUSTER.to_owned(),
+        uuid: Some(UUID),
+        from: NodeId(2),
+        to: None,
+        name: "n2".to_owned(),
+        address: address(2),
+        generation: Generation(1),
+        nonce: Nonce(2),
+        last: LogId::default(),
+        meta: Meta::default(),
+        bootstrap: None,
+    })
+}
+
+/// A command of node 2's application.
+fn forward(term: Term, number: u64) -> PeerMessage {
+    let header = RunHeader {
+        group: GROUP,
+        kind: RunKind::Command,
+        codec: 1,
+        command_version: 1,
+        term,
+        first: Index(1),
+        machine: MACHINE,
+        log_time: LogTime(0),
+        wall_time: WallTime(0),
+        chain: 0,
+    };
+    let block = Block { session: SessionId(2), first_number: number, count: 1, acked_below: 1 };
+    PeerMessage::Forward(Forward { run: Run::commands(header, vec![block], [&b"add"[..]]).unwrap(), number })
+}
+
+/// Rule 16: what was appended is never refused, whatever the network repeats and whatever has changed meanwhile.
+#[test]
+fn a_forward_that_comes_twice_is_taken_once() {
+    let mut pair = Pair::led();
+    let (term, before) = (pair.node.status().term, pair.node.status().commit);
+    pair.ask(&forward(term, 1));
+    assert_eq!(pair.node.status().commit, before.next());
+    pair.node.handle(pair.now, Input::StorageFull(true));
+    pair.ask(&forward(term, 1));
+    assert_eq!((pair.told.as_slice(), pair.node.status().commit), (&[][..], before.next()));
+    // The next one is refused: the storage is full indeed.
+    pair.ask(&forward(term, 2));
+    let refused = ForwardRefused { group: GROUP, number: 2, term, kind: RunKind::Command, overloaded: true };
+    assert_eq!(pair.told, [PeerMessage::ForwardRefused(refused)]);
+}
+
+/// Nobody waits for an answer that cannot come any more: who asked is told when the leadership ends, and may ask the next leader.
+#[test]
+fn a_read_that_waits_is_answered_when_the_leadership_ends() {
+    let mut pair = Pair::led();
+    pair.follows = false;
+    pair.ask(&PeerMessage::ReadIndex { group: GROUP, id: 9 });
+    assert_eq!(pair.told, [], "nothing confirms it yet");
+    let term = pair.node.status().term.next();
+    let prev = LogId::new(Term(1), Index(1));
+    let append = AppendEntries { term, prev, prev_chain: 0, leader_commit: Index(0), round: 1, runs: Vec::new() };
+    pair.ask(&PeerMessage::Raft { group: GROUP, message: Message::AppendEntries(append) });
+    assert_eq!(pair.told, [PeerMessage::ReadIndexResponse { group: GROUP, id: 9, index: None }]);
+}
