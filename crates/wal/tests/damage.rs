@@ -194,6 +194,27 @@ fn a_hole_in_an_early_segment_is_damage_and_names_the_place() {
     }
 }
 
+/// A search reads 256 KiB at a time from where the log ends on. Places around the end of the first piece, so that the header of the one
+/// later record lies in it, in the next one, or in both.
+#[test]
+fn a_later_record_is_found_wherever_a_search_divides_the_file() {
+    const PIECE: usize = 256 << 10;
+    for place in (PIECE - 2 * HEADER..=PIECE + HEADER).step_by(8) {
+        let disk = MemoryDisk::default();
+        let mut author = Author::default();
+        let (mut wal, _) = open(&disk, 1 << 20).unwrap();
+        let around = author.clone().append(&[b""]).encoded_len() + HEADER;
+        wal.write(&[runs(&[author.append(&[&vec![7; place - around]])])]).unwrap();
+        wal.idle().unwrap();
+        let mut bytes = disk.contents(FIRST);
+        let [.., (damaged, _), (later, _)] = records(&bytes)[..] else { panic!("two records") };
+        assert_eq!(later - damaged, place);
+        bytes[damaged + HEADER] ^= 1;
+        disk.tamper(FIRST, bytes);
+        assert_eq!(refused(&disk).offset, damaged as u64, "{place}");
+    }
+}
+
 #[test]
 fn a_lost_log_is_noticed_by_what_the_other_files_remember() {
     // The log as it was yesterday, under a hard state of today.
