@@ -105,6 +105,7 @@ pub(super) struct Proposals {
     unnumbered: VecDeque<Pending>,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
+    /// What is unknown and nobody asks for, each once, with the time until which it can be asked for; the oldest first.
     kept: VecDeque<(Instant, u64)>,
     /// The numbers that `runs_for` must look at: new, refused, or to be repeated.
     unsent: VecDeque<u64>,
@@ -195,6 +196,8 @@ impl Proposals {
                 pending.request = Some(request);
                 pending.deadline = deadline;
                 pending.leader_deadline = deadline;
+                // Should it end unknown again, it is kept anew, for the whole time.
+                self.kept.retain(|(_, kept)| *kept != id.number);
                 if pending.done.is_some() {
                     sometimes(Situation::ResubmitFoundOutcome);
                     self.finish(id.number);
@@ -593,6 +596,26 @@ mod tests {
         proposals.applied(id(1), Index(9), CommandOutcome::Applied(Reply::new()));
         let outcome = Outcome::Committed { id: id(1), index: Index(9), reply: Reply::new() };
         assert_eq!(outcomes(&mut proposals), [(2, outcome)]);
+    }
+
+    #[test]
+    fn a_command_that_was_asked_for_in_vain_is_kept_as_long_again() {
+        let mut proposals = opened();
+        proposals.submit(at(0), command(1, 1));
+        proposals.runs_for(at(0), LEADER);
+        proposals.handle_timeout(at(5_000));
+        let unknown = |request| [(request, Outcome::Unknown { id: id(1) })];
+        assert_eq!(outcomes(&mut proposals), unknown(1));
+        proposals.resubmit(at(100_000), RequestId(2), id(1));
+        proposals.handle_timeout(at(105_000));
+        assert_eq!(outcomes(&mut proposals), unknown(2));
+        // The time since the first answer is over, that since the second is not.
+        proposals.handle_timeout(at(224_000));
+        proposals.applied(id(1), Index(9), CommandOutcome::Applied(Reply::new()));
+        proposals.resubmit(at(224_000), RequestId(3), id(1));
+        let outcome = Outcome::Committed { id: id(1), index: Index(9), reply: Reply::new() };
+        assert_eq!(outcomes(&mut proposals), [(3, outcome)]);
+        assert!(proposals.kept.is_empty() && proposals.is_idle());
     }
 
     #[test]
