@@ -106,8 +106,7 @@ impl Work {
             match self.queue.recv_timeout(wait) {
                 Ok(job) => break job,
                 Err(RecvTimeoutError::Disconnected) => return Ok(Some(Ended)),
-                Err(RecvTimeoutError::Timeout) if self.full => self.prepare()?,
-                Err(RecvTimeoutError::Timeout) => self.writer.idle()?,
+                Err(RecvTimeoutError::Timeout) => self.rest()?,
             }
         };
         self.take(first, batch);
@@ -115,6 +114,22 @@ impl Work {
             self.take(job, batch);
         }
         Ok(None)
+    }
+
+    /// There is nothing to write: ends the log, and looks for space if there was none.
+    fn rest(&mut self) -> Result<(), StorageError> {
+        if self.full {
+            self.prepare()?;
+        }
+        // The end takes next to no room: a full storage often has it, and one at its limit stays full for good.
+        if self.writer.needs_idle() {
+            match self.writer.idle() {
+                Ok(()) => self.report_full(self.writer.full()),
+                Err(StorageError::Full(why)) => self.report_full(Some(why)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, job: Job, batch: &mut Vec<Write>) {
@@ -177,3 +192,127 @@ impl Work {
 // An idle log is followed by an empty record after this time (rule 3).
 const IDLE: Duration = Duration::from_millis(100);
 const FULL_RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    use slimcluster_core::node::io::{MemberState, Role};
+    use slimcluster_core::{Index, NodeId, Term};
+
+    use super::*;
+    use crate::driver::shared::{SharedParts, View};
+    use crate::serialization::Serialization;
+    use crate::status::{Member, Stage, Status};
+
+    /// A log that nothing follows yet, on a storage with or without room for that.
+    struct Unended {
+        room: Arc<Mutex<Room>>,
+        is_ended: bool,
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Room {
+        Free,
+        /// For the end, and for no commands.
+        Little,
+        None,
+    }
+
+    impl StorageWriter for Unended {
+        fn write(&mut self, _: &[Write]) -> Result<(), StorageError> {
+            Ok(())
+        }
+
+        fn needs_idle(&self) -> bool {
+            !self.is_ended
+        }
+
+        fn idle(&mut self) -> Result<(), StorageError> {
+            self.is_ended = *self.room.lock().unwrap() != Room::None;
+            Ok(())
+        }
+
+        fn full(&self) -> Option<String> {
+            (*self.room.lock().unwrap() != Room::Free).then(|| "no space".to_owned())
+        }
+
+        fn remember_peers(&mut self, _: &[KnownPeer]) -> Result<(), StorageError> {
+            Ok(())
+        }
+    }
+
+    fn work(room: &Arc<Mutex<Room>>) -> Work {
+        let writer = Box::new(Unended { room: room.clone(), is_ended: false });
+        Work { writer, queue: mpsc::channel().1, shared: Arc::new(shared()), peers: None, full: false }
+    }
+
+    /// What the core was told of the space.
+    fn told(work: &Work) -> Vec<bool> {
+        let reports = work.shared.inbox.take().reports.into_iter();
+        reports.filter_map(|report| if let Input::StorageFull(full) = report { Some(full) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_ended_for_want_of_space_is_looked_after_at_leisure() {
+        let room = Arc::new(Mutex::new(Room::None));
+        let mut work = work(&room);
+        work.rest().unwrap();
+        assert_eq!(told(&work), [true], "the core hears of it before it sends more");
+        assert!(work.full && work.writer.needs_idle(), "the next look is a second away, not 100 ms");
+        work.rest().unwrap();
+        assert!(told(&work).is_empty());
+        *room.lock().unwrap() = Room::Free;
+        work.rest().unwrap();
+        assert_eq!(told(&work), [false]);
+        assert!(!work.full && !work.writer.needs_idle());
+    }
+
+    #[test]
+    fn a_full_storage_still_ends_its_log() {
+        let mut work = work(&Arc::new(Mutex::new(Room::Little)));
+        work.prepare().unwrap();
+        assert_eq!(told(&work), [true]);
+        work.rest().unwrap();
+        assert!(work.full && !work.writer.needs_idle());
+    }
+
+    fn shared() -> Shared {
+        let (own, started) = (NodeId(1), SystemTime::UNIX_EPOCH);
+        let self_node = Member {
+            id: own,
+            name: "n1".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 7_000)),
+            http: None,
+            state: MemberState::Alive,
+            restarting: false,
+            is_self: true,
+            joined_at: started,
+            last_seen: started,
+        };
+        let status = Status {
+            stage: Stage::Working,
+            role: Role::None,
+            term: Term(0),
+            leader: None,
+            uuid: None,
+            voters: Vec::new(),
+            commit_index: Index(0),
+            applied_index: Index(0),
+            ready: false,
+        };
+        let parts = SharedParts {
+            cluster_id: "wal-thread".to_owned(),
+            node_name: "n1".to_owned(),
+            consensus: true,
+            serialization: Serialization::default(),
+            request_timeout: Duration::from_secs(5),
+            started,
+            handle_signals: false,
+        };
+        let members = Arc::new([self_node.clone()]);
+        Shared::new(parts, View { own, status, members, self_node, dropped: Arc::default() })
+    }
+}

@@ -66,7 +66,7 @@ pub trait StorageWriter: Send {
         false
     }
 
-    /// Called when nothing was written for 100 ms and [`StorageWriter::needs_idle`] says so.
+    /// Called when nothing was written for 100 ms and [`StorageWriter::needs_idle`] says so; while the storage is full, about once a second.
     ///
     /// # Errors
     /// As [`StorageWriter::write`].
