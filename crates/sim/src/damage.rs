@@ -163,13 +163,17 @@ impl World {
         if !process.is_full || process.writing_until.is_some() || process.stopped {
             return Ok(());
         }
-        match process.wal.prepare_segment() {
-            Ok(space) => {
-                self.report_full(endpoint, space != slimcluster_wal::Space::Free);
-                Ok(())
-            }
-            Err(error) => self.on_storage_error(endpoint, &error),
+        // As the driver does: what ends an idle log takes next to no room.
+        let ended = process.wal.prepare_segment().and_then(|_| match process.wal.needs_idle_record() {
+            true => process.wal.idle(),
+            false => Ok(()),
+        });
+        let is_full = process.wal.space() != slimcluster_wal::Space::Free;
+        if let Err(error) = ended {
+            return self.on_storage_error(endpoint, &error);
         }
+        self.report_full(endpoint, is_full);
+        Ok(())
     }
 
     /// The store has failed: with a reason that the world knows it stops the node, which somebody starts again.

@@ -285,7 +285,7 @@ impl Swarm {
                 sync_failure: 0,
                 write_back: on(rng, 10_000, 500_000),
             },
-            segment_bytes: (16 * 1024) << rng.below(4),
+            segment_bytes: (8 * 1024) << rng.below(5),
             tail_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,
             cache_bytes_max: log_uniform(rng, 1024, 256 * 1024) as usize,
             message_bytes_max: log_uniform(rng, 256, 64 * 1024) as usize,

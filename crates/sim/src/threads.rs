@@ -104,7 +104,13 @@ impl World {
             return Ok(());
         }
         match process.wal.idle() {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let is_full = process.wal.space() != Space::Free;
+                if is_full != process.is_full {
+                    self.report_full(endpoint, is_full);
+                }
+                Ok(())
+            }
             Err(error) => self.on_storage_error(endpoint, &error),
         }
     }
