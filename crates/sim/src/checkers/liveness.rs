@@ -69,7 +69,8 @@ pub fn missing_at_last(processes: &[Option<&Process>], majority: &Majority<'_>) 
     let Some(leader) = leader(processes, majority) else { return missing(processes, majority) };
     let is_unreached = |place: usize| network.is_cut_between(leader, place);
     let reached = core(processes, majority).filter(|place| !is_unreached(*place)).count();
-    if !is_core[leader] && (is_slow[leader] || 1 + reached <= processes.len() / 2) {
+    let quorum = processes.len() / 2 + 1;
+    if !is_core[leader] && (is_slow[leader] || 1 + reached < quorum) {
         return None;
     }
     core(processes, majority)
