@@ -52,6 +52,8 @@ pub struct Runs {
     pub seeds: u64,
     /// Commands that were applied.
     pub commands: u64,
+    /// Those of them that were acknowledged while faults lasted: what came later has met the last power loss alone.
+    pub commands_under_faults: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Faults that struck, and packets and disk calls that went wrong.
@@ -107,7 +109,7 @@ impl<S: StateMachine> Sim<S> {
         self
     }
 
-    /// How long the faults last, in virtual time, up to an hour. The clients go on for some seconds after that, and then all nodes lose
+    /// How long the faults last, in virtual time, up to an hour, from when the cluster is formed. The clients go on for some seconds after that, and then all nodes lose
     /// power and start again.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
@@ -229,6 +231,7 @@ impl<S: StateMachine> Test<S> {
                 let journal_now = lock(&journal);
                 runs.seeds += 1;
                 runs.commands += journal_now.records.len() as u64;
+                runs.commands_under_faults += report.stats.acknowledged_in_faults;
                 runs.reads += journal_now.reads;
                 runs.faults += report.stats.faults.total();
                 runs.crashes += report.stats.crashes;
@@ -260,9 +263,9 @@ impl<S: StateMachine> Test<S> {
 
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Runs { seeds, commands, reads, faults, crashes, time } = self;
-        write!(f, "{seeds} seeds, {commands} commands, {reads} reads, {faults} faults, {crashes} crashes, ")?;
-        write!(f, "{} virtual seconds", time.as_secs())
+        let Runs { seeds, commands, commands_under_faults, reads, faults, crashes, time } = self;
+        write!(f, "{seeds} seeds, {commands} commands ({commands_under_faults} under faults), {reads} reads, ")?;
+        write!(f, "{faults} faults, {crashes} crashes, {} virtual seconds", time.as_secs())
     }
 }
 

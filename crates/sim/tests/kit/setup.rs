@@ -45,6 +45,16 @@ fn a_test_that_cannot_run_says_why() {
     }
 }
 
+/// What meets no fault shows little: the cluster is formed before they begin.
+#[test]
+fn commands_are_applied_while_faults_last() {
+    for seed in 0..10 {
+        let runs = Sim::<Sum>::nodes(3).seed(seed).run(|rng| rng.next());
+        assert!(runs.commands_under_faults > 0, "seed {seed}: {runs}");
+        println!("seed {seed}: {runs}");
+    }
+}
+
 /// The last thing that was said, however long.
 #[derive(Default, Serialize, Deserialize)]
 struct Said(Vec<u8>);
