@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     // A little beyond the longest datagram, so that the limit is met.
     target("gossip_datagram", 1_600, gossip::datagram),
     target("announcement", 128, gossip::announcement),
+    target("stream", 4_096, frames::stream),
     target("link_frames", 8_192, frames::assembler),
     target("handshake", 16 << 10, peer::handshake),
     target("bootstrap_message", 4_096, peer::bootstrap),

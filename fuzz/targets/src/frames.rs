@@ -1,10 +1,54 @@
-//! Frames of a link, put together to messages.
+//! Frames of a link: taken off its stream, and put together to messages.
 
-use bytes::Bytes;
-use slimcluster_core::wire::{Assembled, Assembler, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use bytes::{Bytes, BytesMut};
+use slimcluster_core::wire::{
+    Assembled, Assembler, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, LENGTH_BYTES, MESSAGE_BYTES_MAX, put_frame, take_frame,
+};
 
 use crate::draw::Draw;
 use crate::{allocations, seal};
+
+/// A stream that arrives in pieces. Which frames it gives does not depend on where it was divided; put together again they are its beginning;
+/// and what is kept of a frame that is not whole is what has arrived of it.
+pub fn stream(bytes: &[u8]) {
+    let mut draw = Draw::new(bytes);
+    let mut pieces = Vec::new();
+    while !draw.is_empty() {
+        pieces.push(draw.piece());
+    }
+    let whole = pieces.concat();
+    let (mut at_once, mut in_pieces) = (BytesMut::from(&whole[..]), BytesMut::new());
+    let expected = frames_of(&mut at_once);
+    let (mut frames, mut is_refused) = (Vec::new(), false);
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        in_pieces.extend_from_slice(piece);
+        // An empty frame is four bytes, and a handle of it eight times as much.
+        let held_max = 32 * whole.len() + 4_096;
+        let (more, refused) = allocations::within(held_max, "taking frames", || frames_of(&mut in_pieces));
+        frames.extend(more);
+        if refused {
+            is_refused = true;
+            break;
+        }
+        assert!(in_pieces.len() < LENGTH_BYTES + FRAME_BYTES_MAX, "{} bytes wait for the rest", in_pieces.len());
+    }
+    assert_eq!((&frames, is_refused), (&expected.0, expected.1), "{pieces:?}");
+    let mut again = BytesMut::new();
+    frames.iter().for_each(|frame| put_frame(&mut again, frame));
+    assert_eq!(Some(&again[..]), whole.get(..again.len()));
+}
+
+/// All whole frames, and whether what follows them is refused.
+fn frames_of(arrived: &mut BytesMut) -> (Vec<Bytes>, bool) {
+    let mut frames = Vec::new();
+    loop {
+        match take_frame(arrived) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, false),
+            Err(_) => return (frames, true),
+        }
+    }
+}
 
 /// Frames as they may arrive on one link, in turn. The first byte says whether its peer is proven; then each frame is a piece of the input, as it
 /// stands or sealed, once or up to a few thousand times.

@@ -1,8 +1,10 @@
 //! The first inputs of each target, so that a fuzzer starts behind the first checks: the golden vectors of the wire, and values of the
 //! library in their encoded form.
 
+use bytes::{BufMut, BytesMut};
 use slimcluster_core::machine::{MachineEntry, SessionEntry};
 use slimcluster_core::raft::{Configuration, ConfiguredNode, Standing};
+use slimcluster_core::wire::{LENGTH_BYTES, put_frame};
 use slimcluster_core::{Durability, Generation, NodeId, SessionId};
 
 use crate::peer::{BOOTSTRAP, HANDSHAKE, KINDS, RAFT, REQUESTS};
@@ -37,6 +39,7 @@ pub fn all() -> Vec<Seed> {
         // On a proven link; as it stands; its bytes as a piece.
         let frame = [&[1, 0][..], &piece(&bytes)].concat();
         seeds.push(Seed { target: "link_frames", name: name.clone(), bytes: frame });
+        seeds.push(Seed { target: "stream", name: name.clone(), bytes: divided(&bytes) });
         seeds.extend(peer_message(&name, &bytes).into_iter().flatten());
     }
     seeds.extend(long_messages());
@@ -85,6 +88,18 @@ fn moved(is_json: bool, message: &[u8]) -> Vec<Vec<u8>> {
 fn pieces(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+}
+
+/// A stream of this frame, an empty one, and a length that no frame has, which arrives in three pieces.
+fn divided(frame: &[u8]) -> Vec<u8> {
+    let mut stream = BytesMut::new();
+    for frame in [frame, &[]] {
+        put_frame(&mut stream, frame);
+    }
+    stream.put_u32_le(u32::MAX);
+    let (start, rest) = stream.split_at(LENGTH_BYTES / 2);
+    let (middle, end) = rest.split_at(rest.len() / 2);
+    [start, middle, end].map(piece).concat()
 }
 
 /// Messages of many parts, up to the limit of a link whose peer is not proven and of one whose peer is, and a little beyond.

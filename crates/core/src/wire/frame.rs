@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The head is Protobuf or JSON, named by the codec byte and decoded only after the checksum held; the body is the bytes of runs,
-//! unchanged. Between the parts of a long message, short ones may pass. The length prefix of a frame is the transport's.
+//! unchanged. Between the parts of a long message, short ones may pass. How frames follow each other in a stream is [`super::stream`]'s.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

@@ -12,6 +12,7 @@ mod frame;
 mod hex;
 mod lists;
 mod peer;
+mod stream;
 mod swim;
 
 pub use codec::Codec;
@@ -21,3 +22,4 @@ pub use datagram::{
 };
 pub use frame::{Assembled, Assembler, FRAME_BYTES_MAX, FrameError, HANDSHAKE_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use peer::{decode_peer_message, encode_peer_message};
+pub use stream::{LENGTH_BYTES, put_frame, take_frame};

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use slimcluster_core::node::io::{Input, Lane, LinkId};
-use slimcluster_core::wire::FRAME_BYTES_MAX;
+use slimcluster_core::wire::{FRAME_BYTES_MAX, LENGTH_BYTES, put_frame, take_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -249,13 +249,13 @@ async fn read_frames(
     let deadline = first_frame.map(|wait| tokio::time::Instant::now() + wait);
     loop {
         loop {
-            match split_frame(&mut buffer) {
+            match take_frame(&mut buffer) {
                 Ok(Some(bytes)) => {
                     first_frame = None;
                     arrivals.push_frame(link, bytes);
                 }
                 Ok(None) => break,
-                Err(reason) => return reason,
+                Err(error) => return error.to_string(),
             }
         }
         arrivals.wait_for_room().await;
@@ -279,20 +279,6 @@ async fn read_frames(
     }
 }
 
-/// Cuts the next whole frame off the buffer. The length is judged before anything is made room for.
-fn split_frame(buffer: &mut BytesMut) -> Result<Option<Bytes>, String> {
-    let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-    let length = u32::from_le_bytes(*prefix) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(format!("a frame of {length} bytes is longer than the limit of {FRAME_BYTES_MAX}"));
-    }
-    if buffer.len() < LENGTH_BYTES + length {
-        return Ok(None);
-    }
-    buffer.advance(LENGTH_BYTES);
-    Ok(Some(buffer.split_to(length).freeze()))
-}
-
 async fn write_frames(mut writer: WriteHalf<Box<dyn Stream>>, lanes: &Lanes) -> io::Result<()> {
     let mut batch = BytesMut::with_capacity(WRITE_BYTES);
     loop {
@@ -300,8 +286,7 @@ async fn write_frames(mut writer: WriteHalf<Box<dyn Stream>>, lanes: &Lanes) -> 
         while batch.len() < WRITE_BYTES
             && let Some(frame) = lanes.pop()
         {
-            batch.put_u32_le(frame.len() as u32);
-            batch.put_slice(&frame);
+            put_frame(&mut batch, &frame);
         }
         if !batch.is_empty() {
             writer.write_all_buf(&mut batch).await?;
@@ -314,7 +299,6 @@ async fn write_frames(mut writer: WriteHalf<Box<dyn Stream>>, lanes: &Lanes) -> 
     }
 }
 
-const LENGTH_BYTES: usize = 4;
 const READ_BYTES: usize = 128 << 10;
 const READ_BYTES_MIN: usize = 16 << 10;
 const WRITE_BYTES: usize = 64 << 10;
@@ -334,21 +318,6 @@ const LINKS_MAX: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_are_cut_at_their_length_and_long_ones_are_refused_before_they_arrive() {
-        let mut buffer = BytesMut::new();
-        for part in [&[3, 0][..], &[0, 0, b'a'], b"bc"] {
-            assert_eq!(split_frame(&mut buffer), Ok(None));
-            buffer.extend_from_slice(part);
-        }
-        buffer.extend_from_slice(&[0, 0, 0, 0]);
-        assert_eq!(split_frame(&mut buffer), Ok(Some(Bytes::from_static(b"abc"))));
-        assert_eq!(split_frame(&mut buffer), Ok(Some(Bytes::new())));
-        assert_eq!(split_frame(&mut buffer), Ok(None));
-        buffer.extend_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
-        assert!(split_frame(&mut buffer).is_err());
-    }
 
     #[test]
     fn control_frames_overtake_and_a_full_lane_says_so() {
