@@ -34,6 +34,8 @@ const MILLION: u64 = 1_000_000;
 const CALLS_OF_A_RECOVERY: u64 = 120;
 /// Calls that one batch makes to the disk: a crash in it strikes before one of so many.
 const CALLS_OF_A_BATCH: u64 = 8;
+/// After more starts in a row that failed, the next one takes its time.
+const FAILED_STARTS_QUICK: u32 = 8;
 /// A process in a crash loop lives for so long at most: some win an election in that time.
 const SHORT_LIFE: u64 = SECOND;
 
@@ -267,6 +269,9 @@ impl World {
             }
             _ => self.places[place].rng.below(500 * MILLISECOND),
         };
+        // Each start reads the whole log: what fails so often fails for a while, and a supervisor does not insist either.
+        let is_hopeless = self.places[place].failed_starts > FAILED_STARTS_QUICK;
+        let delay = if is_hopeless { delay + self.places[place].rng.below(SECOND) } else { delay };
         self.after(delay, Event::Start(place));
     }
 
