@@ -108,9 +108,10 @@ impl World {
         Ok(())
     }
 
-    /// How long a replay of the whole log takes at most: of a node that has little room to apply, entry by entry.
+    /// How long a replay of the log of before this phase takes at most: of a node that has little room to apply, entry by entry. What
+    /// the load of the phase itself adds does not count, or a load that never ends would never let the time be up.
     fn replay_time(&self) -> u64 {
-        self.applied.0 * REPLAY_OF_AN_ENTRY
+        self.applied_before.0 * REPLAY_OF_AN_ENTRY
     }
 
     fn look_again(&mut self, missing: Option<String>, deadline: u64) -> Verdict {
@@ -213,6 +214,7 @@ impl World {
     pub(crate) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.phase_began = self.now;
+        self.applied_before = self.applied;
         self.served.fill(Served::default());
     }
 

@@ -170,6 +170,8 @@ pub struct World {
     pub(crate) phase: Phase,
     /// When the phase began.
     pub(crate) phase_began: u64,
+    /// How far anybody had applied when the phase began.
+    pub(crate) applied_before: Index,
     /// What each place has served that began in the phase.
     pub(crate) served: Vec<Served>,
     /// Every place has known, at one moment, that the cluster is formed.
@@ -247,6 +249,7 @@ impl World {
                 .collect(),
             phase: Phase::Faults,
             phase_began: 0,
+            applied_before: Index(0),
             served: vec![Served::default(); swarm.nodes],
             has_formed: false,
             applied: Index(0),
