@@ -44,9 +44,8 @@ impl World {
         let now = self.now;
         let Place { clock, process: Some(process), .. } = &mut self.places[endpoint.place] else { return Ok(()) };
         let time = process.time(clock, now);
-        let deadline = process.node.poll_timeout();
-        if let Some(late) = deadline.map(|deadline| time.since(deadline)).filter(|late| late.as_micros() > LATE.into())
-        {
+        let late = process.deadline.map(|deadline| time.since(deadline));
+        if let Some(late) = late.filter(|late| late.as_micros() > LATE.into()) {
             process.node.handle(time, Input::Lateness(late));
         }
         process.node.handle(time, Input::WallTime(WallTime(clock.wall(now))));
@@ -72,11 +71,12 @@ impl World {
             self.on_output(endpoint, output)?;
         }
         self.observe(endpoint)?;
-        self.plan_next_step(endpoint);
         let now = self.now;
         let Place { clock, process: Some(process), .. } = &mut self.places[endpoint.place] else { return Ok(()) };
         let time = process.time(clock, now);
-        process.check_spin(time)
+        process.end_step(time)?;
+        self.plan_next_step(endpoint);
+        Ok(())
     }
 
     /// Whether the process dies before it does what its event loop asked for next; true inside: with the power.
@@ -114,8 +114,7 @@ impl World {
     /// Makes sure that the process takes a step when its clock shows its deadline.
     pub(crate) fn wake_at_deadline(&mut self, endpoint: Endpoint) {
         let Some(Place { clock, process: Some(process), .. }) = self.places.get(endpoint.place) else { return };
-        let deadline = process.node.poll_timeout().and_then(|deadline| process.world_time(clock, deadline));
-        if let Some(deadline) = deadline {
+        if let Some(deadline) = process.deadline.and_then(|deadline| process.world_time(clock, deadline)) {
             self.wake(endpoint, deadline);
         }
     }

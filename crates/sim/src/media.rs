@@ -10,15 +10,18 @@ use crate::checkers::{Verdict, Violation};
 use crate::lifecycle::CLUSTER_ID;
 use crate::world::World;
 
-/// One acknowledgement in so many is checked on the media.
-const EVERY: u64 = 64;
+/// At least so many acknowledgements lie between two that are checked on the media.
+const APART: u64 = 32;
+/// And a share of those before, one in so many: a check reads the whole log, and the longer the log the fewer are worth it.
+const APART_SHARE: u64 = 4;
 
 impl World {
     /// An entry is acknowledged: had every machine lost power at this moment, a majority would still hold it.
     pub(crate) fn check_media(&mut self, index: Index, chain: u64, voters: &[NodeId]) -> Verdict {
-        if !self.stats.acknowledged.is_multiple_of(EVERY) {
+        if self.stats.acknowledged < self.next_media_check {
             return Ok(());
         }
+        self.next_media_check = self.stats.acknowledged + APART + self.stats.acknowledged / APART_SHARE;
         self.stats.media_checks += 1;
         let holds = |place: &usize| {
             let store = &self.checkers.stores[*place];

@@ -63,6 +63,8 @@ pub struct Process {
     pub was_paused: bool,
     /// Every thread of the process stands still until then.
     pub frozen_until: u64,
+    /// When the node wants to be woken, by its own time, as of its last step.
+    pub deadline: Option<Instant>,
     /// When the next step of the event loop is due.
     pub step_at: Option<u64>,
     /// The log.
@@ -118,6 +120,7 @@ impl Process {
     ) -> Result<Self, String> {
         let (reader, log) = (wal.reader(), recovered.log.base());
         let node = Node::new(options, recovered, rng_seed, Instant::ZERO)?;
+        let deadline = node.poll_timeout();
         Ok(Process {
             endpoint,
             address,
@@ -132,6 +135,7 @@ impl Process {
             began: now,
             was_paused: false,
             frozen_until: now,
+            deadline,
             step_at: None,
             wal,
             reader,
@@ -156,9 +160,11 @@ impl Process {
         })
     }
 
-    /// A node whose deadline is over again and again, whatever it did at the last one, would keep its core busy for nothing.
-    pub fn check_spin(&mut self, time: Instant) -> Verdict {
-        let is_due = self.node.poll_timeout().is_some_and(|deadline| deadline <= time);
+    /// A step is over: the node says when it wants the next. One whose deadline is over again and again, whatever it did at the last
+    /// one, would keep its core busy for nothing.
+    pub fn end_step(&mut self, time: Instant) -> Verdict {
+        self.deadline = self.node.poll_timeout();
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= time);
         self.spins = if is_due { self.spins + 1 } else { 0 };
         if self.spins > SPINS_MAX {
             let detail =

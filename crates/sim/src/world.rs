@@ -178,6 +178,8 @@ pub struct World {
     pub(crate) has_formed: bool,
     /// The highest index that any replica has applied.
     pub(crate) applied: Index,
+    /// When so many are acknowledged, the next is looked up on the media.
+    pub(crate) next_media_check: u64,
     /// The first command from here on makes every replica panic.
     pub(crate) poison_from: Option<Index>,
     /// Which places are the healthy majority, in the phase that has one.
@@ -250,6 +252,7 @@ impl World {
             phase: Phase::Faults,
             phase_began: 0,
             applied_before: Index(0),
+            next_media_check: 0,
             served: vec![Served::default(); swarm.nodes],
             has_formed: false,
             applied: Index(0),

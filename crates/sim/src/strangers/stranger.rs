@@ -19,6 +19,9 @@ use crate::network::Endpoint;
 /// Everything that is to be applied is, in one go.
 const UNBOUNDED: Budget = Budget { entries_max: usize::MAX, bytes_max: usize::MAX };
 
+/// Segments as small as the logs are: nobody looks at what these nodes do at the end of one.
+const SEGMENT_BYTES: u64 = 32 * 1024;
+
 /// A place of the second cluster, and perhaps its process.
 pub(super) struct Stranger {
     /// Its place on the network, and which start it is.
@@ -58,7 +61,8 @@ impl Stranger {
     pub fn start(&mut self, now: u64, cluster_id: &str, options: NodeOptions) -> Result<(), Violation> {
         let fresh = FreshIds { node: NodeId(self.rng.next_u128()), store: StoreId(self.rng.next_u128()) };
         let rng_seed = self.rng.next();
-        let (wal, recovered) = Wal::open(self.disk.mount(), WalOptions::default(), cluster_id, fresh)
+        let options_of_log = WalOptions { segment_bytes: SEGMENT_BYTES, ..WalOptions::default() };
+        let (wal, recovered) = Wal::open(self.disk.mount(), options_of_log, cluster_id, fresh)
             .map_err(|error| self.broken(error))?;
         let host = Host::new(recovered.identity.node, recovered.identity.generation);
         let node = Node::new(options, recovered, rng_seed, Instant::ZERO);
