@@ -62,8 +62,8 @@ impl Stranger {
         let fresh = FreshIds { node: NodeId(self.rng.next_u128()), store: StoreId(self.rng.next_u128()) };
         let rng_seed = self.rng.next();
         let options_of_log = WalOptions { segment_bytes: SEGMENT_BYTES, ..WalOptions::default() };
-        let (wal, recovered) = Wal::open(self.disk.mount(), options_of_log, cluster_id, fresh)
-            .map_err(|error| self.broken(error))?;
+        let (wal, recovered) =
+            Wal::open(self.disk.mount(), options_of_log, cluster_id, fresh).map_err(|error| self.broken(error))?;
         let host = Host::new(recovered.identity.node, recovered.identity.generation);
         let node = Node::new(options, recovered, rng_seed, Instant::ZERO);
         let node = node.map_err(|reason| Violation::of("recovery", format!("{}: {reason}", self.name())))?;
