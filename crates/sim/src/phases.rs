@@ -1,6 +1,7 @@
 //! The phases of a run: faults under load, then a healthy majority while the rest is broken for good, then everybody healed, then
 //! a cold restart of all and the audit.
 
+use slimcluster_core::Index;
 use slimcluster_core::situations::{Situation, sometimes};
 
 use crate::checkers::liveness::Served;
@@ -56,6 +57,7 @@ impl World {
             }
             Phase::Faults if self.now < self.faults_until => {}
             Phase::Faults => {
+                self.end_faults();
                 self.roll_out()?;
                 self.part_with_namesakes()?;
                 if self.begin_majority()? {
@@ -93,7 +95,9 @@ impl World {
                     self.restart_all()?;
                     self.after(LOOK, Event::Phase);
                 }
-                missing => self.look_again(missing, self.phase_began + SETTLED_WITHIN + self.replay_time())?,
+                missing => {
+                    self.look_again(missing, self.phase_began + SETTLED_WITHIN + replay_time(self.applied_before))?
+                }
             },
             Phase::Restarted => match self.missing() {
                 None => {
@@ -101,17 +105,13 @@ impl World {
                     self.audit()?;
                     self.phase = Phase::Done;
                 }
-                missing => self.look_again(missing, self.phase_began + RESTARTED_WITHIN + self.replay_time())?,
+                missing => {
+                    self.look_again(missing, self.phase_began + RESTARTED_WITHIN + replay_time(self.applied_before))?
+                }
             },
             Phase::Done => {}
         }
         Ok(())
-    }
-
-    /// How long a replay of the log of before this phase takes at most: of a node that has little room to apply, entry by entry. What
-    /// the load of the phase itself adds does not count, or a load that never ends would never let the time be up.
-    fn replay_time(&self) -> u64 {
-        self.applied_before.0 * REPLAY_OF_AN_ENTRY
     }
 
     fn look_again(&mut self, missing: Option<String>, deadline: u64) -> Verdict {
@@ -145,7 +145,7 @@ impl World {
             let is_slow: Vec<bool> = self.places.iter().map(|place| place.trouble.is_slow(self.now)).collect();
             let (is_core, served) = (&is_core[..], &self.served[..]);
             let majority = liveness::Majority { is_core, served, is_slow: &is_slow, network: &self.network };
-            let is_late = self.now > self.phase_began + liveness::WORKS_WITHIN + self.replay_time();
+            let is_late = self.now > self.phase_began + liveness::WORKS_WITHIN + replay_time(self.applied_before);
             let missing = if is_late { liveness::missing_at_last } else { liveness::missing };
             match missing(&processes, &majority) {
                 None => {
@@ -256,4 +256,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// How long a replay of the log takes at most: of a node that has little room to apply, entry by entry. What counts is the log of
+/// before the phase: what a load adds meanwhile would put off the end as fast as it comes.
+pub(crate) fn replay_time(log: Index) -> u64 {
+    log.0 * REPLAY_OF_AN_ENTRY
 }

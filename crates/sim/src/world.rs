@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::disk::SimDisk;
 use crate::faults::Undo;
 use crate::network::{Arrival, Endpoint, Network, Packet};
-use crate::phases::Phase;
+use crate::phases::{Phase, replay_time};
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::report::Stats;
@@ -45,6 +45,8 @@ pub const SECOND: u64 = 1_000_000;
 pub const MILLISECOND: u64 = 1_000;
 /// Nodes that nothing disturbs form a cluster within this time of the last start: ten times what it takes.
 const FORMS_WITHIN: u64 = 30 * SECOND;
+/// What follows the faults ends within this time and some replays of the log: its phases take less than half of it.
+const ENDS_WITHIN: u64 = 600 * SECOND;
 /// A busy world has some ten thousand events a second, taken over the whole run.
 const EVENTS_PER_SECOND_MAX: u64 = 1_000_000;
 
@@ -176,6 +178,8 @@ pub struct World {
     pub(crate) has_formed: bool,
     /// The highest index that any replica has applied.
     pub(crate) applied: Index,
+    /// A run that goes on longer is stuck.
+    ends_before: u64,
     /// When so many are acknowledged, the next is looked up on the media.
     pub(crate) next_media_check: u64,
     /// The first command from here on makes every replica panic.
@@ -249,6 +253,7 @@ impl World {
             phase_began: 0,
             applied_before: Index(0),
             next_media_check: 0,
+            ends_before: u64::MAX,
             served: vec![Served::default(); swarm.nodes],
             has_formed: false,
             applied: Index(0),
@@ -319,7 +324,8 @@ impl World {
         Ok(())
     }
 
-    /// The clock moves to the next event. That of a world in which something goes round in circles goes on too slowly, or not at all.
+    /// The clock moves to the next event. That of a world in which something goes round in circles goes on too slowly, or not at all, or
+    /// without end.
     fn tick(&mut self, at: u64) -> Verdict {
         self.now = at;
         self.checkers.now = at;
@@ -331,7 +337,15 @@ impl World {
                 format!("{} events in {seconds} s, more than {EVENTS_PER_SECOND_MAX} a second", self.stats.events);
             return Err(Violation::of("time goes on", detail));
         }
+        if self.now > self.ends_before {
+            return Err(Violation::of("a run ends", format!("{seconds} s, and no end of phase {:?}", self.phase)));
+        }
         Ok(())
+    }
+
+    /// No more faults begin: from now on it is known how long the run takes at most.
+    pub(crate) fn end_faults(&mut self) {
+        self.ends_before = self.now + ENDS_WITHIN + 4 * replay_time(self.applied);
     }
 
     /// Once every place knows that the cluster is formed, things begin to go wrong in worlds that waited for it.
