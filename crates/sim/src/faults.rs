@@ -99,7 +99,7 @@ impl World {
                 self.places[place].trouble.slow_until = self.now + rng.below(5 * SECOND);
             }
             FaultClass::SlowDisk => {
-                let until = self.now + rng.below(4 * SECOND);
+                let until = self.now + log_uniform(&mut rng, 100 * MILLISECOND, 30 * SECOND);
                 let trouble = &mut self.places[place].trouble;
                 *(if rng.chance(1, 2) { &mut trouble.slow_disk_until } else { &mut trouble.stuck_disk_until }) = until;
             }

@@ -111,7 +111,11 @@ impl Leader {
             return state.drop_part(DropReason::Unexpected);
         }
         progress.on_answer(state.now, response.round);
-        progress.advance(response.match_index, state.now);
+        // A refusal that proves nothing new is no answer to a probe from there: taken for one, each refusal of what had been sent
+        // behind a lost message would have the whole window sent again, to be refused again.
+        if response.conflict.is_none() || response.match_index > progress.match_index() {
+            progress.advance(response.match_index, state.now);
+        }
         if let Some(conflict) = &response.conflict {
             let shared = state.log.last_not_above(conflict.hint.term, conflict.hint.index);
             if !progress.back_off(conflict.rejected, shared.index.next()) {
