@@ -8,6 +8,7 @@
 //!   left holds it; and since an election needs all of the `n - f` that are left if `f` is used up, it needs that one's vote. So
 //!   crashes and partitions of the others need not be held back: they cost liveness while they last, never safety.
 //! * A wound that no single node can notice, the loss of the very last synced batch (rule 4), makes a voter forget what it promised.
+//!   So does a write that goes astray onto the last sectors of the log, which may hold several batches and leaves nothing of them.
 //!   That is amnesia: no count of other faults makes it safe while messages may be late, so it is out of the model. The world finds
 //!   such a wound when the node starts and puts right what was hurt, and counts it as excluded. Only exactly that case is excused.
 //! * Nothing is destroyed before every place knows that the cluster is formed: a founding member that loses its disk before that is

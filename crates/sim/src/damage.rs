@@ -23,6 +23,8 @@ use crate::world::{Event, SECOND, World};
 
 /// The WAL thread tries again after this time when the disk is full, as the driver's does.
 const FULL_RETRY: u64 = SECOND;
+/// The names of the segments begin so, and their order is that of the log.
+const LOG_FILES: &str = "log-";
 
 impl World {
     /// Whether the voter that lived here is gone for good.
@@ -75,8 +77,8 @@ impl World {
         self.after(lasts, Event::Undo(Undo::FreeSpace(place)));
     }
 
-    /// Before a wounded store is opened: the one wound that no single node can notice, the loss of the very last synced batch, is
-    /// put right and counted (see [`crate::budget`]). Everything else is left for the store to find.
+    /// Before a wounded store is opened: the one wound that no single node can notice, the loss of the very last synced batch (and of
+    /// those before it that stood in the same sectors, where these are overwritten as a whole), is put right and counted (see [`crate::budget`]). Everything else is left for the store to find.
     pub(crate) fn judge_wounds(&mut self, place: usize) {
         if *self.budget.standing(place) != Standing::Wounded || !self.places[place].disk.is_wounded() {
             return;
@@ -89,7 +91,9 @@ impl World {
         let opened = uncounted(|| Wal::open(copy.mount(), self.wal_options(), CLUSTER_ID, fresh));
         let Ok((_, recovered)) = opened else { return };
         let store = &self.checkers.stores[place];
-        if store.clone().on_opened(&recovered).is_err() && store.lacks_only_the_last_batch(&recovered) {
+        let is_at_the_end = store.lacks_only_the_last_batch(&recovered)
+            || store.lacks_only_an_end(&recovered) && self.places[place].disk.is_astray_to_the_end(LOG_FILES);
+        if store.clone().on_opened(&recovered).is_err() && is_at_the_end {
             sometimes(Situation::LastBatchRotten);
             self.places[place].disk.heal();
             self.budget.exclude(place);

@@ -166,16 +166,26 @@ impl Store {
     /// Whether what was found differs from what was durable only in what the batch that became durable last wrote: the rot of that
     /// batch, before anything is written behind it, cannot be told from a torn write by one node alone (rule 4).
     pub fn lacks_only_the_last_batch(&self, recovered: &Recovered) -> bool {
+        let before = &self.before_last;
+        let (end, chain) = (recovered.log.last(), recovered.log.chain());
+        // Of a torn batch the first records may stand.
+        let is_between = end.index >= before.last.index && self.durable.log.holds(end.index, chain);
+        self.is_sound_but_for_the_log(recovered) && (is_between || (end, chain) == (before.last, before.chain))
+    }
+
+    /// Whether it lacks nothing but the end of the log.
+    pub fn lacks_only_an_end(&self, recovered: &Recovered) -> bool {
+        let (end, chain) = (recovered.log.last(), recovered.log.chain());
+        self.is_sound_but_for_the_log(recovered) && self.durable.log.holds(end.index, chain)
+    }
+
+    fn is_sound_but_for_the_log(&self, recovered: &Recovered) -> bool {
         let (before, durable, found) = (&self.before_last, &self.durable, &recovered.identity);
         let is_of = |known: &Option<Identity>| {
             known.as_ref().is_some_and(|known| (known.node, &known.phase) == (found.node, &found.phase))
         };
-        let (end, chain) = (recovered.log.last(), recovered.log.chain());
-        // Of a torn batch the first records may stand.
-        let is_between = end.index >= before.last.index && durable.log.holds(end.index, chain);
         (is_of(&before.identity) || is_of(&durable.identity))
             && (recovered.hard_state == before.hard_state || recovered.hard_state == durable.hard_state)
-            && (is_between || (end, chain) == (before.last, before.chain))
     }
 
     fn check_identity(&self, found: &Identity) -> Verdict {

@@ -9,6 +9,17 @@ use super::hardware::MILLION;
 /// The unit that reaches the medium whole, as disks promise it.
 pub(super) const SECTOR_BYTES: usize = 512;
 
+/// What became of what was synced to a sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sector {
+    /// It is there.
+    Whole,
+    /// Some of it is there.
+    Hurt,
+    /// Nothing of it is there.
+    Astray,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     pub cache: Vec<u8>,
@@ -19,6 +30,8 @@ pub(super) struct Content {
     lost: BTreeSet<usize>,
     /// What sectors should hold that hold something else since they were synced.
     wounds: BTreeMap<usize, Vec<u8>>,
+    /// Those of them that hold nothing of what they should: bytes of another place, or of an earlier time.
+    astray: BTreeSet<usize>,
     /// Sectors that cannot be read from the medium; true: the cache still serves them.
     unreadable: BTreeMap<usize, bool>,
 }
@@ -63,6 +76,7 @@ impl Content {
             // Where the cache had the wound, it is still there, around what was written since.
             if self.wounds.get(&sector).is_some_and(|intended| *intended == self.medium[start..end]) {
                 self.wounds.remove(&sector);
+                self.astray.remove(&sector);
             }
         }
     }
@@ -152,6 +166,7 @@ impl Content {
 
     pub fn heal(&mut self) {
         self.unreadable.clear();
+        self.astray.clear();
         for (sector, bytes) in std::mem::take(&mut self.wounds) {
             self.put(sector, &bytes);
             self.lost.remove(&sector);
@@ -188,6 +203,7 @@ impl Content {
         self.sync();
         let bytes = self.on_medium(sector);
         self.hurt(sector, &before, rng.chance(1, 2));
+        self.astray.insert(sector);
         Some((sector, bytes))
     }
 
@@ -197,7 +213,19 @@ impl Content {
         if sectors > 0 {
             let sector = rng.below(sectors) as usize;
             self.hurt(sector, bytes, rng.chance(1, 2));
+            self.astray.insert(sector);
         }
+    }
+
+    /// What became of each sector that something was synced to.
+    pub fn sectors(&self) -> impl Iterator<Item = Sector> + '_ {
+        let used = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        self.medium.chunks(SECTOR_BYTES).enumerate().filter_map(move |(sector, bytes)| match self.wounds.get(&sector) {
+            Some(intended) if !used(intended) => None,
+            Some(_) if self.astray.contains(&sector) => Some(Sector::Astray),
+            Some(_) => Some(Sector::Hurt),
+            None => used(bytes).then_some(Sector::Whole),
+        })
     }
 
     /// Puts `bytes` into a sector of the medium behind everybody's back; the cache serves them at once, or when it is dropped.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use slimcluster_core::random::Random;
 use slimcluster_wal::Disk;
 
-use super::content::Content;
+use super::content::{Content, Sector};
 use super::mounted::{Mounted, dead, no_space};
 use super::names::Names;
 use crate::report::FaultCounts;
@@ -213,6 +213,16 @@ impl SimDisk {
     /// Whether any sector holds something else than what was synced to it.
     pub fn is_wounded(&self) -> bool {
         self.state().files.values().any(Content::is_wounded)
+    }
+
+    /// Whether in the files whose names begin so, in the order of their names, nothing is left from the first wounded sector on: no
+    /// later one stands there that would show the wound.
+    pub fn is_astray_to_the_end(&self, prefix: &str) -> bool {
+        let state = self.state();
+        let files = state.names.durable_list().filter(|(name, _)| name.starts_with(prefix));
+        let mut sectors = files.filter_map(|(_, id)| state.files.get(&id)).flat_map(Content::sectors);
+        sectors.find(|sector| *sector != Sector::Whole) == Some(Sector::Astray)
+            && sectors.all(|sector| sector == Sector::Astray)
     }
 
     /// Every wounded sector holds what was synced to it, as if nothing had happened.

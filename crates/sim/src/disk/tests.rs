@@ -151,6 +151,38 @@ fn a_sector_goes_astray_and_the_disk_says_nothing() {
     }
 }
 
+/// Three sectors of a log are written one after the other; `stray` befalls the last.
+fn strayed(rng_seed: u64, stray: Stray) -> SimDisk {
+    let disk = SimDisk::new(Random::new(rng_seed));
+    let mounted = disk.mount();
+    let file = mounted.create("log-1").unwrap();
+    mounted.sync_directory().unwrap();
+    for sector in 0..3 {
+        if sector == 2 {
+            disk.stray_next_sync(stray);
+        }
+        file.write_at(&[1 + sector as u8; 512], sector * 512).unwrap();
+        file.sync().unwrap();
+    }
+    disk
+}
+
+#[test]
+fn what_goes_astray_at_the_end_is_told_from_what_does_before_it() {
+    let of = |stray| (0..40).map(move |rng_seed| strayed(rng_seed, stray));
+    // The second sector is gone with the third, or the third alone; not where the first is gone and the second is whole.
+    let hidden = of(Stray::Misdirected).filter(|disk| disk.is_astray_to_the_end("log-")).count();
+    assert!((10..40).contains(&hidden), "{hidden}");
+    assert!(of(Stray::Phantom).all(|disk| disk.is_astray_to_the_end("log-")));
+    assert!(of(Stray::Phantom).all(|disk| !disk.is_astray_to_the_end("other-")));
+    for disk in of(Stray::Phantom) {
+        // A bit of the sector before it leaves the rest of that sector to be read.
+        let mut rng = Random::new(7);
+        while disk.rot(&mut rng).is_none() {}
+        assert!(!disk.is_astray_to_the_end("log-"));
+    }
+}
+
 #[test]
 fn an_unreadable_sector_fails_until_it_is_written() {
     let (disk, mounted) = filled(1);
