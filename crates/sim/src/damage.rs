@@ -78,7 +78,8 @@ impl World {
     }
 
     /// Before a wounded store is opened: the one wound that no single node can notice, the loss of the very last synced batch (and of
-    /// those before it that stood in the same sectors, where these are overwritten as a whole), is put right and counted (see [`crate::budget`]). Everything else is left for the store to find.
+    /// those before it that stood in the same sectors, where these are overwritten as a whole), is put right and counted (see
+    /// [`crate::budget`]). Everything else is left for the store to find.
     pub(crate) fn judge_wounds(&mut self, place: usize) {
         if *self.budget.standing(place) != Standing::Wounded || !self.places[place].disk.is_wounded() {
             return;

@@ -47,7 +47,7 @@ pub const MILLISECOND: u64 = 1_000;
 const FORMS_WITHIN: u64 = 30 * SECOND;
 /// What follows the faults ends within this time and some replays of the log: its phases take less than half of it.
 const ENDS_WITHIN: u64 = 600 * SECOND;
-/// A busy world has some ten thousand events a second, taken over the whole run.
+/// A busy world has some ten thousand events a second. So many, taken over the whole run, are of one that goes round in circles.
 const EVENTS_PER_SECOND_MAX: u64 = 100_000;
 
 /// Something that will happen.
@@ -324,8 +324,7 @@ impl World {
         Ok(())
     }
 
-    /// The clock moves to the next event. That of a world in which something goes round in circles goes on too slowly, or not at all, or
-    /// without end.
+    /// The clock moves to the next event; in a world in which something goes round in circles too slowly, or without end.
     fn tick(&mut self, at: u64) -> Verdict {
         self.now = at;
         self.checkers.now = at;

@@ -51,6 +51,8 @@ impl Content {
             if let Some(is_cached) = self.unreadable.get_mut(&sector) {
                 *is_cached = true;
             }
+            // What is written into it from now on is of its own.
+            self.astray.remove(&sector);
             if let Some(intended) = self.wounds.get_mut(&sector) {
                 let start = sector * SECTOR_BYTES;
                 let (from, to) = (offset.max(start), end.min(start + SECTOR_BYTES));
