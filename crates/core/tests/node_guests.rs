@@ -1,46 +1,22 @@
 //! What a node does for somebody who greets it and goes again.
 
+mod node_support;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slimcluster_core::node::bootstrap::BootstrapOptions;
+use node_support::start;
+use slimcluster_core::node::Node;
 use slimcluster_core::node::io::{Input, LinkId, Meta, Output};
 use slimcluster_core::node::message::{Hello, PeerMessage};
-use slimcluster_core::node::{ConsensusOptions, Membership, Node, NodeOptions, ProposalOptions};
-use slimcluster_core::storage::{Identity, LogSummary, Phase, Recovered};
-use slimcluster_core::types::StoreId;
+use slimcluster_core::storage::Phase;
 use slimcluster_core::wire::{Codec, encode_peer_message};
-use slimcluster_core::{Durability, Generation, HardState, Instant, LogId, NodeId, Nonce, raft, swim};
+use slimcluster_core::{Generation, Instant, LogId, NodeId, Nonce};
 
 const CLUSTER: &str = "guests";
 
 fn node() -> Node {
-    let identity = Identity {
-        node: NodeId(1),
-        store: StoreId(1),
-        cluster_id: CLUSTER.to_owned(),
-        generation: Generation(1),
-        phase: Phase::Fresh,
-        abandoned: Vec::new(),
-    };
-    let (hard_state, log) = (HardState::default(), LogSummary::default());
-    let recovered = Recovered { identity, hard_state, log, tail: Vec::new(), peers: Vec::new() };
-    let options = NodeOptions {
-        name: "n1".to_owned(),
-        address: ([10, 0, 0, 1], 7_000).into(),
-        meta: Meta::default(),
-        codec: Codec::Protobuf,
-        nonce: Nonce(1),
-        membership: Membership::Swim(swim::Options::lan()),
-        announce: false,
-        consensus: Some(ConsensusOptions {
-            raft: raft::Options::lan(),
-            bootstrap: BootstrapOptions::new("n1".to_owned(), 3, Durability::Fsync),
-            proposals: ProposalOptions::default(),
-        }),
-        restart_within: Duration::from_secs(10),
-    };
-    Node::new(options, recovered, 7, Instant::ZERO).unwrap()
+    start(CLUSTER, 3, Phase::Fresh)
 }
 
 /// What the guest says of itself; each of its processes draws a nonce.

@@ -1,24 +1,23 @@
 //! What a leader answers a peer that asks it, on links that the test plays by hand.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
+mod node_support;
 
+use std::collections::BTreeMap;
+
+use node_support::{address, start};
 use slimcluster_core::machine::Applied;
-use slimcluster_core::node::bootstrap::BootstrapOptions;
+use slimcluster_core::node::Node;
 use slimcluster_core::node::io::{Input, LinkId, Meta, Output, Role};
 use slimcluster_core::node::message::{Forward, ForwardRefused, Hello, PeerMessage};
-use slimcluster_core::node::{ConsensusOptions, Membership, Node, NodeOptions, ProposalOptions};
 use slimcluster_core::raft::{
     AppendEntries, AppendEntriesResponse, Configuration, ConfiguredNode, Message, PreVoteResponse, RequestVoteResponse,
     Standing,
 };
-use slimcluster_core::storage::{Identity, Phase, Recovered};
-use slimcluster_core::types::StoreId;
+use slimcluster_core::storage::Phase;
 use slimcluster_core::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
 use slimcluster_core::{
-    Block, ClusterUuid, Durability, Generation, GroupId, HardState, Index, Instant, LogId, LogTime, MachineId, NodeId,
-    Nonce, Run, RunHeader, RunKind, SessionId, Term, WallTime, raft, swim,
+    Block, ClusterUuid, Durability, Generation, GroupId, Index, Instant, LogId, LogTime, MachineId, NodeId, Nonce, Run,
+    RunHeader, RunKind, SessionId, Term, WallTime,
 };
 
 const CLUSTER: &str = "leader";
@@ -49,34 +48,8 @@ impl Pair {
         };
         let phase =
             Phase::Formed { uuid: UUID, baseline: Configuration::new(vec![voter(1, "n1"), voter(2, "n2")]).unwrap() };
-        let log = phase.founding_log(GROUP);
-        let identity = Identity {
-            node: NodeId(1),
-            store: StoreId(1),
-            cluster_id: CLUSTER.to_owned(),
-            generation: Generation(1),
-            phase,
-            abandoned: Vec::new(),
-        };
-        let hard_state = HardState::default();
-        let recovered = Recovered { identity, hard_state, log, tail: Vec::new(), peers: Vec::new() };
-        let options = NodeOptions {
-            name: "n1".to_owned(),
-            address: address(1),
-            meta: Meta::default(),
-            codec: Codec::Protobuf,
-            nonce: Nonce(1),
-            membership: Membership::Swim(swim::Options::lan()),
-            announce: false,
-            consensus: Some(ConsensusOptions {
-                raft: raft::Options::lan(),
-                bootstrap: BootstrapOptions::new("n1".to_owned(), 2, Durability::Fsync),
-                proposals: ProposalOptions::default(),
-            }),
-            restart_within: Duration::from_secs(10),
-        };
         let now = Instant::ZERO;
-        let node = Node::new(options, recovered, 7, now).unwrap();
+        let node = start(CLUSTER, 2, phase);
         let mut pair = Pair { node, now, follows: true, assemblers: BTreeMap::new(), told: Vec::new() };
         pair.node.handle(now, Input::Accepted { link: INBOUND, from: address(2) });
         pair.say(INBOUND, &PeerMessage::Hello(hello()));
@@ -151,10 +124,6 @@ fn answer(message: Message) -> Option<Message> {
         }
         _ => return None,
     })
-}
-
-fn address(node: u8) -> SocketAddr {
-    ([10, 0, 0, node], 7_000).into()
 }
 
 /// What node 2 says of itself.

@@ -107,9 +107,10 @@ impl Plan {
     pub fn from_text(text: &str) -> Result<Self, PlanError> {
         let wrong = |error: toml::de::Error| PlanError::Text(error.to_string().trim_end().to_owned());
         let mut table: Table = text.parse().map_err(wrong)?;
-        match table.remove("format").as_ref().and_then(Value::as_integer) {
-            Some(FORMAT) => {}
-            Some(format) => return Err(PlanError::Format(format)),
+        match table.remove("format") {
+            Some(Value::Integer(FORMAT)) => {}
+            Some(Value::Integer(format)) => return Err(PlanError::Format(format)),
+            Some(other) => return Err(PlanError::Text(format!("`format` is {other}, which is no whole number"))),
             None => return Err(PlanError::Text("`format` is missing".to_owned())),
         }
         let text: Text = table.try_into().map_err(wrong)?;
@@ -173,6 +174,7 @@ mod tests {
         let cases = [
             ("seed = 1", "`format` is missing"),
             ("format = 0\nseed = 1", "a plan of format 0"),
+            ("format = \"1\"\nseed = 1", "`format` is \"1\", which is no whole number"),
             ("format = 1", "seed"),
             ("format = 1\nseed = 1\nbogus = 2", "bogus"),
             ("format = 1\nseed = 1\n[world]\nbogus = 2", "bogus"),
