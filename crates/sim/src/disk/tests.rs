@@ -186,7 +186,7 @@ fn what_goes_astray_at_the_end_is_told_from_what_does_before_it() {
         let file = disk.mount().open("log-1").unwrap();
         file.write_at(&[4; 100], 2 * 512 + 300).unwrap();
         file.sync().unwrap();
-        assert!(disk.is_wounded() && !disk.is_astray_to_the_end("log-") || read(&disk.mount(), "log-1")[1024] == 3);
+        assert!(!disk.is_astray_to_the_end("log-"));
     }
 }
 
