@@ -68,6 +68,10 @@ impl<S: StateMachine> Model for Sequential<'_, S> {
         let is_right = !matches!(output, Some(Output::Reply(told)) if *told != reply);
         is_right.then(|| machine.snapshot().ok()).flatten().map(|state| State(state, PhantomData))
     }
+
+    fn is_read(&self, input: &Input) -> bool {
+        input.position.is_none()
+    }
 }
 
 /// Whether the operations from the first on can be put into an order that real time allows and the machine explains.

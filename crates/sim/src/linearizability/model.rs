@@ -26,4 +26,10 @@ pub trait Model {
     /// The state after `input` took effect in `state` and answered `output`; none where it could not have answered that. Nobody
     /// learnt the output where it is none, so any will do.
     fn step(&self, state: &Self::State, input: &Self::Input, output: Option<&Self::Output>) -> Option<Self::State>;
+
+    /// Whether `input` is a read: wherever [`Model::step`] lets it take effect, the state stays what it is. A read that fits is placed at
+    /// once and never tried later, which saves most of the work where reads wait for long. To say no is always right.
+    fn is_read(&self, _input: &Self::Input) -> bool {
+        false
+    }
 }

@@ -8,6 +8,9 @@
 //! none, then one, then more, breadth first, so that what needs fewer of them is found first and stands for what needs more. Of equal
 //! optional operations the one invoked first is used first: they are interchangeable. So are owed ones whose answers were lost: of those
 //! that may come next, the one that is due first is used first.
+//!
+//! A read that may come next and fits comes next, and nothing else is tried: in an order in which it comes later it can be moved here, as
+//! it changes nothing. A read that nobody saw the answer of is left out.
 
 use std::collections::HashMap;
 
@@ -82,6 +85,8 @@ struct Frame<S> {
     extended: usize,
     /// Which open operation is to be tried next, in which variant.
     next: (usize, usize),
+    /// The only open operation is a read that fits; others are there that it came before.
+    is_read: bool,
 }
 
 /// The owed operations that are placed, as a normal form: all before the base, and these words from there on. Real time keeps the words
@@ -116,6 +121,7 @@ impl<'a, M: Model> Search<'a, M> {
             match outcome {
                 Outcome::Returned { at, output } => required.push(candidate(Some(output), *at)),
                 Outcome::Applied { by } => required.push(candidate(None, *by)),
+                Outcome::Unknown if model.is_read(input) => {}
                 Outcome::Unknown => optional.push(candidate(None, u64::MAX)),
                 Outcome::Refused => {}
             }
@@ -201,7 +207,7 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
     /// Searches from `initial` on. None: there is no order within the bound, and the bound was felt.
     fn run(&mut self, initial: M::State) -> Result<Option<Found<M::State>>, Exhausted> {
         let search = self.search;
-        let mut path = vec![self.frame(initial, None)];
+        let mut path = vec![self.frame(initial, None)?];
         while let Some(frame) = path.last_mut() {
             if frame.open.is_empty() {
                 return Ok(Some(Found::Order(self.order(frame.step))));
@@ -218,7 +224,7 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
             let Some(state) = search.model.step(state, candidate.input, candidate.output) else { continue };
             let step = Some(self.place(Step { before: frame.step, optional: optional.clone(), required: at }));
             if self.enter(&state)? {
-                path.push(self.frame(state, step));
+                path.push(self.frame(state, step)?);
             } else {
                 self.take_back(step);
                 self.steps.pop();
@@ -228,7 +234,7 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
         Ok(furthest.map(|(blocked, step)| Found::Nothing(Blocked { order: self.order(step), ..blocked })))
     }
 
-    fn frame(&self, state: M::State, step: Option<usize>) -> Frame<M::State> {
+    fn frame(&mut self, state: M::State, step: Option<usize>) -> Result<Frame<M::State>, Exhausted> {
         let mut horizon = u64::MAX;
         let mut open = Vec::new();
         for (at, candidate) in self.search.required.iter().enumerate().skip(self.below) {
@@ -250,8 +256,29 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
                 true
             }
         });
+        let read = self.fitting_read(&state, &open)?;
+        if let Some(at) = read {
+            open = vec![at];
+        }
         let variants = vec![Variant { state, optional: Vec::new() }];
-        Frame { step, open, horizon, variants, extended: 0, next: (0, 0) }
+        let is_read = read.is_some();
+        // Nothing that may never have happened is placed in front of a read that fits without it.
+        Ok(Frame { step, open, horizon, variants, extended: usize::from(is_read), next: (0, 0), is_read })
+    }
+
+    /// A read among `open` that fits.
+    fn fitting_read(&mut self, state: &M::State, open: &[usize]) -> Result<Option<usize>, Exhausted> {
+        let Search { model, required, .. } = self.search;
+        for at in open {
+            let candidate = &required[*at];
+            if model.is_read(candidate.input) {
+                self.spend(1)?;
+                if model.step(state, candidate.input, candidate.output).is_some() {
+                    return Ok(Some(*at));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The next owed operation to try, and the variant to try it in.
@@ -360,6 +387,10 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
     /// Nothing follows the situation. The furthest of these is what a person wants to see: every order fails at its horizon or before,
     /// and up to there at least one succeeds.
     fn note_blocked(&mut self, frame: &Frame<M::State>) {
+        if frame.is_read {
+            // What is blocked is what came after it.
+            return;
+        }
         let Some(first) = frame.open.first().map(|at| &self.search.required[*at]) else { return };
         if self.furthest.as_ref().is_none_or(|(furthest, _)| furthest.horizon < frame.horizon) {
             let blocked = Blocked { id: first.id, horizon: frame.horizon, order: Vec::new(), states: Vec::new() };

@@ -50,6 +50,10 @@ impl Model for Registers {
         let (next, answer) = Registers::respond(state, input);
         output.is_none_or(|output| *output == answer).then_some(next)
     }
+
+    fn is_read(&self, input: &Register) -> bool {
+        matches!(input, Register::Read { .. })
+    }
 }
 
 impl Subject for Registers {
@@ -111,6 +115,10 @@ impl Model for Log {
     fn step(&self, state: &Vec<u64>, input: &LogInput, output: Option<&LogOutput>) -> Option<Vec<u64>> {
         let (next, answer) = Log::respond(state, input);
         output.is_none_or(|output| *output == answer).then_some(next)
+    }
+
+    fn is_read(&self, input: &LogInput) -> bool {
+        *input == LogInput::Read
     }
 }
 
