@@ -21,8 +21,10 @@ impl World {
     pub(crate) fn step(&mut self, endpoint: Endpoint) -> Verdict {
         let now = self.now;
         let Some(process) = self.process(endpoint) else { return Ok(()) };
+        process.alarms.remove(&now);
         if process.step_at != Some(now) {
-            // A step that was planned before an earlier one replaced it.
+            // The step for which this was planned was taken earlier.
+            self.set_alarm(endpoint);
             return Ok(());
         }
         process.step_at = None;

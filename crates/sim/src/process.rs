@@ -4,7 +4,7 @@
 //! queued writes as one batch. The apply thread works in slices. How long each takes is drawn by [`crate::world`], which moves the
 //! process from step to step; nothing here knows the time of the world.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -65,8 +65,10 @@ pub struct Process {
     pub frozen_until: u64,
     /// When the node wants to be woken, by its own time, as of its last step.
     pub deadline: Option<Instant>,
-    /// When the next step of the event loop is due.
+    /// When the next step of the event loop is due. Invariant: one of `alarms` is not after it.
     pub step_at: Option<u64>,
+    /// When it is looked at whether a step is due.
+    pub alarms: BTreeSet<u64>,
     /// The log.
     pub wal: Wal,
     /// Reads the log back.
@@ -137,6 +139,7 @@ impl Process {
             frozen_until: now,
             deadline,
             step_at: None,
+            alarms: BTreeSet::new(),
             wal,
             reader,
             write_queue: Vec::new(),

@@ -164,6 +164,7 @@ impl World {
         let Some(applied) = process.apply_slice(workload.machine_name()) else { return Ok(()) };
         checkers.on_applied(endpoint, &applied)?;
         let (through, ready) = (applied.through, process.ready_reads());
+        let is_done = through.next() >= process.next_apply;
         self.applied = self.applied.max(through);
         self.workload.on_applied(endpoint, &applied)?;
         self.trace.event(self.now, [11, endpoint.place as u64, through.0], || {
@@ -173,7 +174,9 @@ impl World {
         for request in ready {
             self.finish_read(endpoint, request)?;
         }
-        self.start_applying(endpoint);
+        if !is_done {
+            self.start_applying(endpoint);
+        }
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ const EVENTS_PER_SECOND_MAX: u64 = 100_000;
 pub enum Event {
     /// A process starts.
     Start(usize),
-    /// A process takes its next step.
+    /// A process takes its next step, if it is due.
     Step(Endpoint),
     /// A packet arrives.
     Packet(Packet),
@@ -465,6 +465,17 @@ impl World {
         let at = at.max(process.busy_until).max(now);
         if process.step_at.is_none_or(|planned| at < planned) {
             process.step_at = Some(at);
+            self.set_alarm(endpoint);
+        }
+    }
+
+    /// Plans a look at whether the process's next step is due, unless one comes in time anyway. A deadline moves with every step: one
+    /// event for each would be most of what happens.
+    pub(crate) fn set_alarm(&mut self, endpoint: Endpoint) {
+        let Some(process) = self.process(endpoint) else { return };
+        let Some(at) = process.step_at else { return };
+        if process.alarms.first().is_none_or(|first| at < *first) {
+            process.alarms.insert(at);
             self.at(at, Event::Step(endpoint));
         }
     }
