@@ -300,7 +300,7 @@ impl Swarm {
             apply_latency: (log_uniform(rng, 1, 500), log_uniform(rng, 1, 3_000)),
             clients: 4 + rng.below(9) as usize,
             keys: 1 + rng.below(4),
-            think: log_uniform(rng, 25_000, 200_000),
+            think: log_uniform(rng, 40_000, 200_000),
             padding: on(rng, 16, 2_048),
             // Its frames must come in order: a stream that mixes those of two messages is none that any transport has.
             long_command: if rng.chance(1, 4) && !network.unreliable_streams {
