@@ -218,10 +218,16 @@ impl<'s, 'a, M: Model> Attempt<'s, 'a, M> {
                 path.pop();
                 continue;
             };
-            self.spend(1)?;
             let Variant { state, optional } = &frame.variants[variant];
             let candidate = &search.required[at];
-            let Some(state) = search.model.step(state, candidate.input, candidate.output) else { continue };
+            let next = if frame.is_read {
+                // It was looked at already, and changes nothing.
+                Some(state.clone())
+            } else {
+                self.spend(1)?;
+                search.model.step(state, candidate.input, candidate.output)
+            };
+            let Some(state) = next else { continue };
             let step = Some(self.place(Step { before: frame.step, optional: optional.clone(), required: at }));
             if self.enter(&state)? {
                 path.push(self.frame(state, step)?);
