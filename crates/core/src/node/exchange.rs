@@ -166,6 +166,9 @@ impl Node {
                 self.links.send(to, Lane::Control, &PeerMessage::Bootstrap(message));
             }
             bootstrap::Output::WriteIdentity(identity) => {
+                if identity.node != self.identity.node {
+                    self.end_membership();
+                }
                 let write = Write {
                     seq: WriteSeq(0),
                     group: self.group,
@@ -178,18 +181,22 @@ impl Node {
             bootstrap::Output::Formed { uuid, baseline } => self.on_formed(uuid, baseline),
             bootstrap::Output::NewIdentity(identity) => {
                 let (node, generation) = (identity.node, identity.generation);
-                // What this node was part of never formed anywhere else: no majority of it exists, so nothing is lost with it.
                 self.identity = identity;
-                self.raft = None;
-                if self.leader.is_some() {
-                    self.on_leader_changed(None);
-                }
                 self.outputs.push_back(Output::Renamed { node, generation });
                 self.links.restart(self.now);
                 self.start_swim();
                 self.update_targets();
             }
             bootstrap::Output::Warning(text) => self.warn(text),
+        }
+    }
+
+    /// The id is being given up. What this node was part of never formed anywhere else: no majority of it exists, so nothing is lost
+    /// with it. It is silent about it at once: whatever were written behind the new identity would be that of the new id.
+    fn end_membership(&mut self) {
+        self.raft = None;
+        if self.leader.is_some() {
+            self.on_leader_changed(None);
         }
     }
 

@@ -538,6 +538,11 @@ impl Bootstrap {
         self.outputs.push_back(Output::WriteIdentity(identity));
     }
 
+    /// Whether a new id is on its way to the disk.
+    pub(super) fn gives_up_its_id(&self) -> bool {
+        self.writing.as_ref().is_some_and(|identity| identity.node != self.identity.node)
+    }
+
     /// True while this node speaks without being asked.
     fn is_unsettled(&self) -> bool {
         match self.identity.phase {

@@ -12,6 +12,9 @@ impl Bootstrap {
         if let Some(refused) = self.refused() {
             return refused.to_owned();
         }
+        if self.gives_up_its_id() {
+            return "an earlier attempt was given up; writing down a new id".to_owned();
+        }
         match &self.identity.phase {
             Phase::Fresh => self.waiting_fresh(),
             Phase::Promised(set) => self.waiting_promised(set),
