@@ -469,8 +469,8 @@ impl World {
         }
     }
 
-    /// Plans a look at whether the process's next step is due, unless one comes in time anyway. A deadline moves with every step: one
-    /// event for each would be most of what happens.
+    /// Plans a look at whether the process's next step is due, unless one comes in time anyway. A deadline moves with every step, and
+    /// an event for each would do nothing.
     pub(crate) fn set_alarm(&mut self, endpoint: Endpoint) {
         let Some(process) = self.process(endpoint) else { return };
         let Some(at) = process.step_at else { return };
