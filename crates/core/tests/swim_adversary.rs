@@ -1,5 +1,6 @@
 //! Whatever members say and whenever they say it: the invariants hold, datagrams fit, memory and answers are bounded, and an owner has the last word.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -102,8 +103,10 @@ proptest! {
         let mut now = Instant::ZERO;
         let mut asked = Vec::new();
         let mut own = Key::alive(Generation(0), Incarnation(0));
+        let mut claims = Claims::default();
         for _ in 0..400 {
             let input = input(&mut rng, &asked);
+            claims.heard(&input);
             if let Some(due) = swim.poll_timeout().filter(|_| matches!(input, Input::Timeout)) {
                 now = now.max(due) + Duration::from_millis(rng.below(3) * rng.below(400));
             } else {
@@ -116,6 +119,10 @@ proptest! {
             prop_assert!(outputs.len() < 100, "{} outputs for {told}", outputs.len());
             for output in &outputs {
                 let Output::Send { message, .. } = output else { continue };
+                // In a full table a tombstone makes room for a member.
+                if members_max > 12 {
+                    prop_assert_eq!(claims.said(message), Ok(()), "{}", told);
+                }
                 asked.push(match message.body {
                     Body::Ping { seq, .. } | Body::PingReq { seq, .. } | Body::SyncRequest { seq, .. } => seq,
                     _ => continue,
@@ -131,6 +138,37 @@ proptest! {
             prop_assert!(swim.members().filter(|member| member.id == OWN).count() == 1);
             prop_assert!(swim.members().map(|member| member.id).is_sorted());
         }
+    }
+}
+
+/// What the node has said about the others.
+#[derive(Default)]
+struct Claims {
+    said: BTreeMap<NodeId, Key>,
+    /// Whose tombstone may have expired meanwhile.
+    expiring: BTreeSet<NodeId>,
+}
+
+impl Claims {
+    fn heard(&mut self, input: &Input) {
+        if let Input::Message { message, .. } = input {
+            let is_old = |update: &&Update| update.age > Duration::from_secs(80_000);
+            self.expiring.extend(message.updates.iter().filter(is_old).map(|update| update.id));
+        }
+    }
+
+    /// What is said about another never goes back either, but where the node that it is about is asked to settle a disagreement.
+    fn said(&mut self, message: &Message) -> Result<(), String> {
+        let asked = if let Body::Ping { target: Some((id, _)), .. } = message.body { id } else { OWN };
+        let excused = |id: NodeId| id == OWN || id == asked || self.expiring.contains(&id);
+        for Update { id, key, .. } in message.updates.iter().filter(|update| !excused(update.id)) {
+            let before = self.said.entry(*id).or_insert(*key);
+            if key < before {
+                return Err(format!("{key:?} of {id} after {before:?}, in {message:?}"));
+            }
+            *before = *key;
+        }
+        Ok(())
     }
 }
 
@@ -203,4 +241,25 @@ fn what_this_node_said_itself_is_no_news() {
     let input = Input::Message { from: address(5), sender: OWN, generation: Generation(2), message: ping };
     swim.handle(Instant::ZERO, input);
     assert_eq!((drain(&mut swim, Codec::Protobuf), swim.refused()), (vec![], 1));
+}
+
+#[test]
+fn an_answer_says_what_the_whole_datagram_has_told() {
+    let mut swim = swim(Codec::Protobuf, Options::lan());
+    let about = |key| Update { id: NodeId(9), key, record: None, age: Duration::ZERO };
+    let key = Key::alive(Generation(2), Incarnation(0));
+    let (suspect, dead) = (key.seen_as(MemberState::Suspect), key.seen_as(MemberState::Dead));
+    let stale = Key::alive(Generation(1), Incarnation(0)).seen_as(MemberState::Dead);
+    say(&mut swim, Instant::ZERO, 1, Body::Ack { seq: Seq(0) }, vec![about(suspect)]);
+    drain(&mut swim, Codec::Protobuf);
+    // The first of these is refuted by what is held, and that is out of date by the second.
+    say(&mut swim, Instant::ZERO, 1, Body::Ping { seq: Seq(1), target: None }, vec![about(stale), about(dead)]);
+    let outputs = drain(&mut swim, Codec::Protobuf);
+    let answer = outputs.iter().find_map(|output| match output {
+        Output::Send { message: Message { body: Body::Ack { .. }, updates }, .. } => Some(updates),
+        _ => None,
+    });
+    let said = answer.unwrap().iter().filter(|update| update.id == NodeId(9));
+    assert_eq!(said.map(|update| update.key).collect::<Vec<_>>(), [dead]);
+    swim.check().unwrap();
 }

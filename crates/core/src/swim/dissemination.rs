@@ -120,8 +120,8 @@ impl Swim {
             if message.updates.len() >= count_max || left < UPDATE_BYTES_MIN {
                 break;
             }
-            // The receiver has been told what concerns it, and nobody needs telling about itself what it said itself.
-            if id == self.own.id || Some(id) == lanes.to {
+            // The receiver has been told what concerns it, and nobody needs telling about itself what it said itself; and what was urgent is said.
+            if id == self.own.id || Some(id) == lanes.to || message.updates.iter().any(|update| update.id == id) {
                 continue;
             }
             let Some(entry) = self.table.get(id) else { continue };

@@ -305,7 +305,6 @@ impl Swim {
             return;
         }
         let Message { body, updates } = message;
-        let urgent = self.refuting(&updates);
         // What is said comes before what is asked, so that the answer knows it already.
         match body {
             Body::SyncResponse { seq, next, observed } => {
@@ -317,6 +316,7 @@ impl Swim {
             }
             _ => updates.iter().for_each(|update| self.learn(update)),
         }
+        let urgent = self.refuting(&updates);
 
         let known = self.table.get(sender).filter(|entry| entry.known.record.is_some());
         let known_generation = known.map(|entry| entry.known.key.generation);
@@ -354,7 +354,8 @@ impl Swim {
     }
 
     /// What refutes the accusations among `updates` that are out of date, or tells of an announced restart that their sender does not know of. It
-    /// may be the last who has not heard, when nobody else passes the news on any more.
+    /// may be the last who has not heard, when nobody else passes the news on any more. To be asked when all of `updates` is learned: one of them
+    /// may hold what refutes another.
     fn refuting(&self, updates: &[Update]) -> Vec<Update> {
         let refuting = |update: &Update| {
             let entry = self.table.get(update.id).filter(|_| update.key.rank != MemberState::Alive)?;
