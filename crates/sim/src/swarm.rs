@@ -40,7 +40,7 @@ pub enum Profile {
     Ruin,
     /// Processes die young and are back at once, on a slow network: what was meant for one finds the next.
     Churn,
-    /// SWIM alone, one disturbance after the other.
+    /// SWIM alone, one disturbance after the other, or many at once.
     Gossip,
 }
 

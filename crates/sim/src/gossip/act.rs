@@ -29,6 +29,8 @@ pub enum Act {
     Advertise,
     /// Datagrams of long ago arrive again, from addresses that never sent them.
     Replay,
+    /// All of this at once: ends, restarts and takeovers while others stand still and paths break in one direction or both.
+    Turmoil,
 }
 
 impl Act {
@@ -45,10 +47,11 @@ impl Act {
         Act::Pause,
         Act::Advertise,
         Act::Replay,
+        Act::Turmoil,
     ];
 
-    /// Any of them.
+    /// Any of them; most often the one that mixes the others.
     pub fn draw(rng: &mut Random) -> Self {
-        rng.pick(Act::ALL).copied().unwrap_or(Act::Quiet)
+        if rng.chance(1, 4) { Act::Turmoil } else { rng.pick(Act::ALL).copied().unwrap_or(Act::Quiet) }
     }
 }

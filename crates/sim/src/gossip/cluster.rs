@@ -138,12 +138,22 @@ impl Cluster {
         self.seats.iter().enumerate().filter(|(_, seat)| seat.starts > 0).map(describe).collect()
     }
 
+    /// Where a member asks first: the gate while it is there; afterwards the oldest, for one that has just come knows nobody yet.
+    fn oldest(&self) -> Option<SocketAddr> {
+        let oldest = self.up().into_iter().min_by_key(|seat| self.seats[*seat].started);
+        oldest.map(|oldest| self.seats[oldest].address)
+    }
+
+    /// Discovery finds somebody who is there, from now on.
+    pub(super) fn find_each_other(&mut self) {
+        let found = self.oldest();
+        self.seats.iter_mut().for_each(|seat| seat.seed = found);
+    }
+
     /// A member starts, at the address that it has now.
     pub(super) fn start(&mut self, seat: usize) -> Verdict {
         let (now, codecs, swim) = (self.now, &self.plan.swarm.codecs, self.swim.clone());
-        // The gate while it is there; afterwards the oldest, for one that has just come knows nobody yet.
-        let oldest = self.up().into_iter().min_by_key(|seat| self.seats[*seat].started);
-        let found = oldest.map(|oldest| self.seats[oldest].address);
+        let found = self.oldest();
         let Seat { id, address, starts, rng, meta, seed, .. } = &mut self.seats[seat];
         *seed = found;
         *starts += 1;

@@ -87,6 +87,7 @@ impl Cluster {
             }
             Act::Advertise => self.advertise(chosen, rng),
             Act::Replay => self.replay(rng),
+            Act::Turmoil => self.turmoil(chosen, number, rng),
         }
     }
 
@@ -127,7 +128,7 @@ impl Cluster {
         up.into_iter().try_for_each(|seat| self.check_joined(seat))
     }
 
-    fn crash(&mut self, seat: usize) {
+    pub(super) fn crash(&mut self, seat: usize) {
         self.verdicts.excuse(self.seats[seat].id);
         let now = self.now;
         self.end(seat, Standing::Crashed(now));
@@ -135,12 +136,17 @@ impl Cluster {
 
     /// S1, where somebody else answers at the address.
     fn take_over(&mut self, chosen: usize, number: usize) -> Verdict {
-        let newcomer = self.plan.swarm.members + 1 + number;
         self.crash(chosen);
-        self.seats[newcomer].address = self.seats[chosen].address;
-        sometimes(Situation::AddressTakenOver);
-        self.start(newcomer)?;
+        self.succeed(chosen, number)?;
         self.wait("completeness", self.detection_time() + self.sweep())
+    }
+
+    /// The newcomer of this act starts at the address of a member that has ended.
+    pub(super) fn succeed(&mut self, gone: usize, number: usize) -> Verdict {
+        let newcomer = self.plan.swarm.members + 1 + number;
+        self.seats[newcomer].address = self.seats[gone].address;
+        sometimes(Situation::AddressTakenOver);
+        self.start(newcomer)
     }
 
     /// S8. The process goes once it has said so to a few.
@@ -166,17 +172,23 @@ impl Cluster {
 
     /// S8: an announced restart is no failure, however long a suspicion lasts.
     fn restart(&mut self, seat: usize, rng: &mut Random) -> Verdict {
-        self.tell(seat, Input::Shutdown)?;
-        self.await_stop(seat)?;
-        let now = self.now;
-        self.end(seat, Standing::Crashed(now));
+        self.stop(seat)?;
         let away = self.patience() + rng.below(2 * self.patience());
-        self.run_until(now + away.min(40 * SECOND))?;
+        self.run_until(self.now + away.min(40 * SECOND))?;
         if rng.chance(3, 4) {
             self.seats[seat].address.set_port(7_001);
             sometimes(Situation::MemberMoved);
         }
         self.start(seat)
+    }
+
+    /// A member announces a restart and ends.
+    pub(super) fn stop(&mut self, seat: usize) -> Verdict {
+        self.tell(seat, Input::Shutdown)?;
+        self.await_stop(seat)?;
+        let now = self.now;
+        self.end(seat, Standing::Crashed(now));
+        Ok(())
     }
 
     /// S2: who is reached through others is not even suspected.
@@ -231,9 +243,14 @@ impl Cluster {
     }
 
     fn cut(&mut self, left: &[usize], right: &[usize], is_cut: bool) {
-        for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
+        self.cut_one_way(left, right, is_cut);
+        self.cut_one_way(right, left, is_cut);
+    }
+
+    /// What the ones say does not reach the others any more, or does again.
+    pub(super) fn cut_one_way(&mut self, from: &[usize], to: &[usize], is_cut: bool) {
+        for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to))) {
             self.network.cut(from, to, is_cut);
-            self.network.cut(to, from, is_cut);
         }
     }
 
@@ -294,6 +311,9 @@ impl Cluster {
     fn settle(&mut self) -> Verdict {
         self.wait("convergence of views", 4 * self.sweep() + 60 * SECOND)?;
         self.verdicts.settle();
+        // Who has started since and never heard of a dead member may still hear of it, and find out.
+        let dead = self.seats.iter().filter(|seat| matches!(seat.standing, Standing::Crashed(_)));
+        dead.for_each(|seat| self.verdicts.excuse(seat.id));
         self.claims.cut_off(None);
         Ok(())
     }
@@ -309,7 +329,7 @@ impl Cluster {
         }
     }
 
-    fn interval(&self) -> u64 {
+    pub(super) fn interval(&self) -> u64 {
         self.swim.probe_interval.as_micros() as u64
     }
 
@@ -319,7 +339,7 @@ impl Cluster {
     }
 
     /// No suspicion lasts longer: the logarithm of forty is below two.
-    fn patience(&self) -> u64 {
+    pub(super) fn patience(&self) -> u64 {
         2 * u64::from(self.swim.suspicion_mult) * self.interval()
     }
 
