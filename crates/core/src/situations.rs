@@ -143,6 +143,8 @@ situations! {
     AddressTakenOver: "a newcomer got the address of a member that had crashed",
     MemberMoved: "a member came back at another address",
     PairCut: "two members could talk to each other only through others",
+    MembersSlow: "members of SWIM stood still again and again, for moments or for a few probes",
+    TroubleMixed: "members of SWIM ended, started, stood still and were cut off at the same time",
     DatagramsReplayed: "old datagrams arrived again from addresses that had not sent them",
 
     // Attacks.

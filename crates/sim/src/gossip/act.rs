@@ -25,6 +25,8 @@ pub enum Act {
     Partition,
     /// A member stands still for a while, then wakes to everything that arrived meanwhile.
     Pause,
+    /// Some members stand still again and again, each time for a moment or for a few probes.
+    Slow,
     /// A member advertises something else.
     Advertise,
     /// Datagrams of long ago arrive again, from addresses that never sent them.
@@ -45,6 +47,7 @@ impl Act {
         Act::Isolation,
         Act::Partition,
         Act::Pause,
+        Act::Slow,
         Act::Advertise,
         Act::Replay,
         Act::Turmoil,

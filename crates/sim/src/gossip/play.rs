@@ -13,6 +13,7 @@ use super::{Act, Cluster};
 use crate::checkers::swim_views::{self, Standing};
 use crate::checkers::{Verdict, Violation};
 use crate::streams::{Concern, stream};
+use crate::swarm::log_uniform;
 use crate::world::SECOND;
 
 /// The members start within this time.
@@ -24,6 +25,8 @@ const JOINED_INTERVALS: u64 = 3;
 /// After [`Cluster::spread_time`] three quarters of the members know of a change, and who joins knows three quarters of them
 /// sooner.
 const INFORMED: (usize, usize) = (3, 4);
+/// Members that are slow at the same time, and a third of all at most.
+const SLOW_MAX: u64 = 5;
 /// Among fewer others, to be cut off and to be the last one alive look the same, and nobody tries to tell them apart.
 const ISOLATION_OTHERS_MIN: usize = 4;
 
@@ -85,6 +88,7 @@ impl Cluster {
                 self.freeze(chosen, time);
                 self.run_until(self.now + time)
             }
+            Act::Slow => self.slow_down(rng),
             Act::Advertise => self.advertise(chosen, rng),
             Act::Replay => self.replay(rng),
             Act::Turmoil => self.turmoil(chosen, number, rng),
@@ -252,6 +256,26 @@ impl Cluster {
         for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to))) {
             self.network.cut(from, to, is_cut);
         }
+    }
+
+    /// S2: whoever is slow may be taken for dead, and takes nobody for dead who is well.
+    fn slow_down(&mut self, rng: &mut Random) -> Verdict {
+        let mut slow = self.up();
+        rng.shuffle(&mut slow);
+        slow.truncate((1 + rng.below(SLOW_MAX) as usize).min(slow.len() / 3).max(1));
+        slow.iter().for_each(|seat| self.verdicts.is_back(self.seats[*seat].id));
+        sometimes(Situation::MembersSlow);
+        let longest = log_uniform(rng, self.interval() / 10, 3 * self.interval());
+        let end = self.now + (10 + rng.below(30)) * self.interval();
+        while self.now < end {
+            for &seat in &slow {
+                if self.seats[seat].frozen_until <= self.now && rng.chance(1, 2) {
+                    self.freeze(seat, rng.below(longest));
+                }
+            }
+            self.run_until(self.now + self.interval() / 20)?;
+        }
+        self.run_until(self.now + longest)
     }
 
     fn advertise(&mut self, seat: usize, rng: &mut Random) -> Verdict {

@@ -3,6 +3,7 @@
 
 use slimcluster_core::node::io::Input;
 use slimcluster_core::random::Random;
+use slimcluster_core::situations::{Situation, sometimes};
 
 use super::Cluster;
 use crate::checkers::Verdict;
@@ -26,6 +27,7 @@ impl Cluster {
     /// `chosen`, and cannot tell its end from its never having been.
     pub(super) fn turmoil(&mut self, chosen: usize, number: usize, rng: &mut Random) -> Verdict {
         self.excuse_all();
+        sometimes(Situation::TroubleMixed);
         let mut undone = Undone::default();
         if rng.chance(1, 2) {
             // Of what it announces before it goes, only some may hear.
