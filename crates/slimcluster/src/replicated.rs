@@ -64,7 +64,8 @@ impl<S: StateMachine> Replicated<S> {
         self.outcome(outcome).await
     }
 
-    /// Finds out what became of a command whose outcome was unknown: applies it if it was not applied yet, and never twice.
+    /// Finds out what became of a command whose outcome was unknown: applies it if it was not applied yet, and never twice. It can be asked
+    /// for two minutes long, the latest 4,096 of a node, and less long where newer commands need the memory; from then on it stays unknown.
     ///
     /// # Errors
     /// As [`Replicated::submit`].

@@ -28,7 +28,7 @@ const REPEAT_AFTER: Duration = Duration::from_millis(1_000);
 const PAUSE: Duration = Duration::from_millis(30);
 /// Commands with an unknown outcome that can still be asked for.
 const KEPT_MAX: usize = 4_096;
-/// How long they can be asked for.
+/// How long they can be asked for, unless others need their memory before.
 const KEPT_FOR: Duration = Duration::from_secs(120);
 /// Commands of one forward, in bytes: one message stays well below what a link takes in one piece.
 const FORWARD_BYTES_MAX: usize = 512 * 1024;
@@ -42,7 +42,7 @@ pub struct ProposalOptions {
     pub leader_wait: Duration,
     /// The largest command, in bytes.
     pub command_bytes_max: usize,
-    /// All commands in flight together, in bytes.
+    /// All commands in flight together, in bytes. Those whose outcome was unknown count, and make room for new ones when it is needed.
     pub pending_bytes_max: usize,
 }
 
@@ -105,6 +105,8 @@ pub(super) struct Proposals {
     unnumbered: VecDeque<Pending>,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
+    /// Those of them that belong to commands that nobody waits for.
+    kept_bytes: usize,
     /// What is unknown and nobody asks for, each once, with the time until which it can be asked for; the oldest first.
     kept: VecDeque<(Instant, u64)>,
     /// The numbers that `runs_for` must look at: new, refused, or to be repeated.
@@ -127,6 +129,7 @@ impl Proposals {
             unnumbered: VecDeque::new(),
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            kept_bytes: 0,
             kept: VecDeque::new(),
             unsent: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -156,7 +159,7 @@ impl Proposals {
             self.answer(request, Outcome::NotCommitted(Refused::TooLarge { bytes, bytes_max }));
             return;
         }
-        self.make_room();
+        self.make_room(bytes);
         let numbers = self.next_number - self.acked_below() + self.unnumbered.len() as u64;
         if self.pending_bytes + bytes > self.options.pending_bytes_max || numbers >= WINDOW as u64 {
             self.answer(request, Outcome::NotCommitted(Refused::Overloaded));
@@ -177,13 +180,21 @@ impl Proposals {
         self.number();
     }
 
-    /// A command whose outcome nobody waits for must not hold up the window for the others.
-    fn make_room(&mut self) {
-        while self.next_number - self.acked_below() >= WINDOW as u64 / 2 {
-            match self.pending.first_key_value() {
-                Some((&number, oldest)) if oldest.request.is_none() => self.give_up(number),
-                _ => return,
-            }
+    /// A command whose outcome nobody waits for must hold up neither the window nor the memory for the others.
+    fn make_room(&mut self, bytes: usize) {
+        while self.next_number - self.acked_below() >= WINDOW as u64 / 2
+            && let Some((&number, oldest)) = self.pending.first_key_value()
+            && oldest.request.is_none()
+        {
+            self.give_up(number);
+        }
+        let bytes_max = self.options.pending_bytes_max;
+        let waited_for = self.pending_bytes - self.kept_bytes;
+        while waited_for + bytes <= bytes_max
+            && self.pending_bytes + bytes > bytes_max
+            && let Some((_, number)) = self.kept.pop_front()
+        {
+            self.forget(number);
         }
     }
 
@@ -194,6 +205,7 @@ impl Proposals {
         match pending {
             Some(pending) if pending.request.is_none() => {
                 pending.request = Some(request);
+                self.kept_bytes -= pending.command.len();
                 pending.deadline = deadline;
                 pending.leader_deadline = deadline;
                 // Should it end unknown again, it is kept anew, for the whole time.
@@ -399,9 +411,17 @@ impl Proposals {
     fn resolve(&mut self, number: u64, outcome: Outcome) {
         if let Some(pending) = self.pending.remove(&number) {
             self.pending_bytes -= pending.command.len();
-            if let Some(request) = pending.request {
-                self.answer(request, outcome);
+            match pending.request {
+                Some(request) => self.answer(request, outcome),
+                None => self.kept_bytes -= pending.command.len(),
             }
+        }
+    }
+
+    /// Gives up a command unless somebody waits for it.
+    fn forget(&mut self, number: u64) {
+        if self.pending.get(&number).is_some_and(|pending| pending.request.is_none()) {
+            self.give_up(number);
         }
     }
 
@@ -450,10 +470,8 @@ impl Proposals {
             self.expire(now, number);
         }
         while self.kept.front().is_some_and(|(until, _)| *until <= now) || self.kept.len() > KEPT_MAX {
-            if let Some((_, number)) = self.kept.pop_front()
-                && self.pending.get(&number).is_some_and(|pending| pending.request.is_none())
-            {
-                self.give_up(number);
+            if let Some((_, number)) = self.kept.pop_front() {
+                self.forget(number);
             }
         }
     }
@@ -464,6 +482,7 @@ impl Proposals {
             sometimes(Situation::NeverSent);
             self.resolve(number, Outcome::NotCommitted(Refused::NoLeader));
         } else if let Some(request) = pending.request.take() {
+            self.kept_bytes += pending.command.len();
             self.kept.push_back((now + KEPT_FOR, number));
             self.answer(request, Outcome::Unknown { id: CommandId { session, number } });
         }
@@ -715,5 +734,36 @@ mod tests {
             proposals.applied(id(number), Index(number), CommandOutcome::Applied(Reply::new()));
         }
         assert!(outcomes(&mut proposals).iter().all(|(_, o)| !matches!(o, Outcome::NotCommitted(_))));
+    }
+
+    #[test]
+    fn forgotten_commands_do_not_hold_up_the_memory() {
+        let options = ProposalOptions { pending_bytes_max: 10, ..ProposalOptions::default() };
+        let mut proposals = Proposals::new(options, GroupId::DEFAULT, 1);
+        proposals.opened(SessionId(7));
+        for request in 1..=3 {
+            proposals.submit(at(0), command(request, 3));
+        }
+        proposals.runs_for(at(0), LEADER);
+        proposals.handle_timeout(at(5_000));
+        assert_eq!(outcomes(&mut proposals).len(), 3, "all unknown");
+        proposals.resubmit(at(5_000), RequestId(4), id(3));
+        // It would not help to forget the other two: the third is waited for again.
+        proposals.submit(at(5_000), command(5, 8));
+        assert_eq!(outcomes(&mut proposals), [(5, Outcome::NotCommitted(Refused::Overloaded))]);
+        proposals.submit(at(5_000), command(6, 4));
+        assert!(outcomes(&mut proposals).is_empty(), "the oldest makes room");
+        proposals.resubmit(at(5_000), RequestId(7), id(1));
+        assert_eq!(outcomes(&mut proposals), [(7, Outcome::Unknown { id: id(1) })]);
+        proposals.applied(id(2), Index(9), CommandOutcome::Applied(Reply::new()));
+        proposals.resubmit(at(5_000), RequestId(8), id(2));
+        assert_eq!(
+            outcomes(&mut proposals),
+            [(8, Outcome::Committed { id: id(2), index: Index(9), reply: Reply::new() })]
+        );
+        for number in [3, 4] {
+            proposals.applied(id(number), Index(9 + number), CommandOutcome::Applied(Reply::new()));
+        }
+        assert_eq!((proposals.pending_bytes, proposals.kept_bytes), (0, 0));
     }
 }
