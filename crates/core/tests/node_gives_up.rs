@@ -2,15 +2,14 @@
 
 mod node_support;
 
-use node_support::{address, start};
+use node_support::{address, formed_by_two, start};
 use slimcluster_core::node::Node;
 use slimcluster_core::node::bootstrap::{Claim, Hello as BootstrapHello, Message as BootstrapMessage};
-use slimcluster_core::node::io::{Input, LinkId, Meta, Output};
+use slimcluster_core::node::io::{Input, LinkId, Output};
 use slimcluster_core::node::message::{Hello, PeerMessage};
-use slimcluster_core::raft::{Configuration, ConfiguredNode, Standing};
-use slimcluster_core::storage::{Abandoned, Phase};
+use slimcluster_core::storage::Abandoned;
 use slimcluster_core::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
-use slimcluster_core::{ClusterUuid, Durability, Generation, Instant, LogId, NodeId, Nonce};
+use slimcluster_core::{ClusterUuid, Durability, Instant, NodeId};
 
 const CLUSTER: &str = "given-up";
 const UUID: ClusterUuid = ClusterUuid(0xc1);
@@ -30,14 +29,7 @@ struct Peer {
 
 impl Peer {
     fn of_a_formed_node() -> Peer {
-        let voter = |id| ConfiguredNode {
-            id,
-            name: format!("n{}", id.0),
-            durability: Durability::Fsync,
-            standing: Standing::Voter,
-        };
-        let baseline = Configuration::new(SET.map(voter).to_vec()).unwrap();
-        let node = start(CLUSTER, 2, Phase::Formed { uuid: UUID, baseline });
+        let node = start(CLUSTER, 2, formed_by_two(UUID));
         let assembler = Assembler::default();
         let mut peer = Peer { node, now: Instant::ZERO, assembler, heard: 0, identities_written: 0, written: 0 };
         peer.node.handle(peer.now, Input::Accepted { link: INBOUND, from: address(2) });
@@ -86,25 +78,14 @@ impl Peer {
 
 /// What node 2 says of itself.
 fn hello() -> Box<Hello> {
-    Box::new(Hello {
-        cluster_id: CLUSTER.to_owned(),
-        uuid: Some(UUID),
-        from: NodeId(2),
-        to: None,
+    let bootstrap = BootstrapHello {
         name: "n2".to_owned(),
-        address: address(2),
-        generation: Generation(1),
-        nonce: Nonce(2),
-        last: LogId::default(),
-        meta: Meta::default(),
-        bootstrap: Some(BootstrapHello {
-            name: "n2".to_owned(),
-            node_count: 2,
-            durability: Durability::Fsync,
-            revision: 1,
-            claim: Claim::Formed { uuid: UUID, members: SET.to_vec() },
-        }),
-    })
+        node_count: 2,
+        durability: Durability::Fsync,
+        revision: 1,
+        claim: Claim::Formed { uuid: UUID, members: SET.to_vec() },
+    };
+    Box::new(Hello { bootstrap: Some(bootstrap), ..node_support::hello(CLUSTER, Some(UUID)) })
 }
 
 #[test]

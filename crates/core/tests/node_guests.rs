@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use node_support::start;
 use slimcluster_core::node::Node;
-use slimcluster_core::node::io::{Input, LinkId, Meta, Output};
+use slimcluster_core::node::io::{Input, LinkId, Output};
 use slimcluster_core::node::message::{Hello, PeerMessage};
 use slimcluster_core::storage::Phase;
 use slimcluster_core::wire::{Codec, encode_peer_message};
-use slimcluster_core::{Generation, Instant, LogId, NodeId, Nonce};
+use slimcluster_core::{Generation, Instant, Nonce};
 
 const CLUSTER: &str = "guests";
 
@@ -21,19 +21,8 @@ fn node() -> Node {
 
 /// What the guest says of itself; each of its processes draws a nonce.
 fn hello(address: SocketAddr, nonce: Nonce) -> Box<Hello> {
-    Box::new(Hello {
-        cluster_id: CLUSTER.to_owned(),
-        uuid: None,
-        from: NodeId(2),
-        to: None,
-        name: "guest".to_owned(),
-        address,
-        generation: Generation(nonce.0),
-        nonce,
-        last: LogId::default(),
-        meta: Meta::default(),
-        bootstrap: None,
-    })
+    let generation = Generation(nonce.0);
+    Box::new(Hello { name: "guest".to_owned(), address, generation, nonce, ..node_support::hello(CLUSTER, None) })
 }
 
 fn greet(node: &mut Node, now: Instant, link: LinkId, address: SocketAddr, nonce: Nonce) {

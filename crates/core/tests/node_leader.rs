@@ -4,20 +4,16 @@ mod node_support;
 
 use std::collections::BTreeMap;
 
-use node_support::{address, start};
+use node_support::{address, formed_by_two, start};
 use slimcluster_core::machine::Applied;
 use slimcluster_core::node::Node;
-use slimcluster_core::node::io::{Input, LinkId, Meta, Output, Role};
+use slimcluster_core::node::io::{Input, LinkId, Output, Role};
 use slimcluster_core::node::message::{Forward, ForwardRefused, Hello, PeerMessage};
-use slimcluster_core::raft::{
-    AppendEntries, AppendEntriesResponse, Configuration, ConfiguredNode, Message, PreVoteResponse, RequestVoteResponse,
-    Standing,
-};
-use slimcluster_core::storage::Phase;
+use slimcluster_core::raft::{AppendEntries, AppendEntriesResponse, Message, PreVoteResponse, RequestVoteResponse};
 use slimcluster_core::wire::{Assembler, Codec, decode_peer_message, encode_peer_message};
 use slimcluster_core::{
-    Block, ClusterUuid, Durability, Generation, GroupId, Index, Instant, LogId, LogTime, MachineId, NodeId, Nonce, Run,
-    RunHeader, RunKind, SessionId, Term, WallTime,
+    Block, ClusterUuid, GroupId, Index, Instant, LogId, LogTime, MachineId, Run, RunHeader, RunKind, SessionId, Term,
+    WallTime,
 };
 
 const CLUSTER: &str = "leader";
@@ -40,16 +36,8 @@ struct Pair {
 impl Pair {
     /// Node 1 leads.
     fn led() -> Pair {
-        let voter = |id, name: &str| ConfiguredNode {
-            id: NodeId(id),
-            name: name.to_owned(),
-            durability: Durability::Fsync,
-            standing: Standing::Voter,
-        };
-        let phase =
-            Phase::Formed { uuid: UUID, baseline: Configuration::new(vec![voter(1, "n1"), voter(2, "n2")]).unwrap() };
         let now = Instant::ZERO;
-        let node = start(CLUSTER, 2, phase);
+        let node = start(CLUSTER, 2, formed_by_two(UUID));
         let mut pair = Pair { node, now, follows: true, assemblers: BTreeMap::new(), told: Vec::new() };
         pair.node.handle(now, Input::Accepted { link: INBOUND, from: address(2) });
         pair.say(INBOUND, &PeerMessage::Hello(hello()));
@@ -128,19 +116,7 @@ fn answer(message: Message) -> Option<Message> {
 
 /// What node 2 says of itself.
 fn hello() -> Box<Hello> {
-    Box::new(Hello {
-        cluster_id: CLUSTER.to_owned(),
-        uuid: Some(UUID),
-        from: NodeId(2),
-        to: None,
-        name: "n2".to_owned(),
-        address: address(2),
-        generation: Generation(1),
-        nonce: Nonce(2),
-        last: LogId::default(),
-        meta: Meta::default(),
-        bootstrap: None,
-    })
+    Box::new(node_support::hello(CLUSTER, Some(UUID)))
 }
 
 /// A command of node 2's application.
